@@ -1,0 +1,1 @@
+//! FFmpeg: demux, decode, normalise, encode, mux.

@@ -1,0 +1,1 @@
+//! The hand-off protocol as a pure state machine, both ends.

@@ -1,0 +1,1 @@
+//! Multiple description coding: deal out, merge, conceal, continuity verdicts.

@@ -1,0 +1,19 @@
+//! The shared vocabulary of Gibbon: what a stream, a description, a group and a frame are.
+//!
+//! No I/O, no clocks. Every other crate speaks in these words.
+
+mod catalog;
+mod cue;
+mod frame;
+mod group;
+mod names;
+mod time;
+
+pub use catalog::{AudioTrack, Catalog, Codec, Scheme, TextTrack, VideoTrack};
+pub use cue::Cue;
+pub use frame::{Frame, FrameFlags};
+pub use group::{GroupGrid, GroupHeader, GroupId, ProducerId};
+pub use names::{
+    Description, HandoffId, InvalidName, Medium, NodeId, Role, SessionId, StreamName, Track,
+};
+pub use time::{FrameNumber, FrameRate, InvalidRate, MediaTime};
