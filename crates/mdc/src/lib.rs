@@ -1,1 +1,5 @@
 //! Multiple description coding: deal out, merge, conceal, continuity verdicts.
+
+mod deal;
+
+pub use deal::{Rendition, Share, deal};
