@@ -1,0 +1,346 @@
+//! The group cache: for each track a ring of its last few groups, filled once from upstream and read by
+//! any number of subscribers. A subscriber is a cursor into the ring, not a queue: payloads are shared,
+//! never copied, and what nobody has read in time is evicted.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use gibbon_media::{Frame, GroupHeader, GroupId, MediaTime, Medium};
+use tokio::sync::{Notify, futures::Notified};
+
+use crate::wire::{GroupStart, encode_frame_head};
+
+/// Groups kept of each track: enough to start a viewer at any playout delay up to this many groups.
+pub const MAX_GROUPS: usize = 6;
+/// Frames of one group.
+pub const MAX_GROUP_FRAMES: usize = 4096;
+/// Payload bytes of one group.
+pub const MAX_GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// The three tracks of one description of one stream.
+#[derive(Debug, Default)]
+pub struct Tracks {
+    rings: [Ring; 3],
+    /// The newest media time seen or told of by upstream, in µs.
+    live: AtomicU64,
+    began: Notify,
+}
+
+impl Tracks {
+    /// The ring of `medium`.
+    pub fn ring(&self, medium: Medium) -> &Ring {
+        &self.rings[medium.index()]
+    }
+
+    /// Takes in the start of a group: the group to push its frames to. The same copy again gives the
+    /// same group, so that a second upstream can go on where a first broke off.
+    pub fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
+        let group = self.ring(start.header.medium).admit(start)?;
+        self.began.notify_waiters();
+        Ok(group)
+    }
+
+    /// Takes in a frame of a group that was admitted.
+    pub fn push(&self, group: &Group, index: u32, frame: Frame) -> Push {
+        let time = frame.time;
+        let push = group.push(index, frame);
+        if push == Push::New {
+            self.advance_live(time);
+        }
+        push
+    }
+
+    /// The newest media time known.
+    pub fn live(&self) -> MediaTime {
+        MediaTime(self.live.load(Ordering::Relaxed))
+    }
+
+    /// Upstream says that it is live at `time`.
+    pub fn advance_live(&self, time: MediaTime) {
+        self.live.fetch_max(time.0, Ordering::Relaxed);
+    }
+
+    /// Waits until a group begins. Make the future before looking, await it after.
+    pub fn group_began(&self) -> Notified<'_> {
+        self.began.notified()
+    }
+
+    /// Payload bytes held.
+    pub fn bytes(&self) -> usize {
+        self.rings.iter().map(|ring| ring.lock().iter().map(|g| g.bytes()).sum::<usize>()).sum()
+    }
+}
+
+/// The last few groups of one track, in order of their ids.
+#[derive(Debug, Default)]
+pub struct Ring {
+    groups: Mutex<VecDeque<Arc<Group>>>,
+}
+
+/// Why a group is not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is older than all that is kept.
+    #[error("the group is older than the cache")]
+    TooOld,
+    /// Another producer's copy of the group has begun; the two must not be joined.
+    #[error("the group has begun under another producer")]
+    OtherProducer,
+}
+
+impl Ring {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Group>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
+        let mut groups = self.lock();
+        let at = groups.partition_point(|g| g.header.group < start.header.group);
+        if let Some(held) = groups.get(at).filter(|g| g.header.group == start.header.group) {
+            return if held.header.producer == start.header.producer {
+                Ok(held.clone())
+            } else {
+                Err(Refusal::OtherProducer)
+            };
+        }
+        if at == 0 && groups.len() == MAX_GROUPS {
+            return Err(Refusal::TooOld);
+        }
+        let group = Arc::new(Group::new(start));
+        groups.insert(at, group.clone());
+        if groups.len() > MAX_GROUPS
+            && let Some(oldest) = groups.pop_front()
+        {
+            oldest.evict();
+        }
+        Ok(group)
+    }
+
+    /// The groups held, oldest first.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.lock().iter().cloned().collect()
+    }
+
+    /// The ids of the oldest and the newest group held.
+    pub fn span(&self) -> Option<(GroupId, GroupId)> {
+        let groups = self.lock();
+        Some((groups.front()?.header.group, groups.back()?.header.group))
+    }
+}
+
+/// One group: its frames so far, and whether more will come.
+#[derive(Debug)]
+pub struct Group {
+    /// Which group, of which producer.
+    pub header: GroupHeader,
+    /// What its frames' times count from on the wire.
+    pub base: MediaTime,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frames: Vec<CachedFrame>,
+    bytes: usize,
+    end: End,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    Complete,
+    Evicted,
+}
+
+/// A frame with what stands before it on the wire, written once for all subscribers.
+#[derive(Debug, Clone)]
+pub struct CachedFrame {
+    /// Time, flags and length as bytes.
+    pub head: Bytes,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// It is the next frame of the group.
+    New,
+    /// The group has it.
+    Duplicate,
+    /// Frames before it are missing, or the group is closed or above its bounds.
+    Refused,
+}
+
+/// What a cursor finds.
+#[derive(Debug)]
+pub enum Read {
+    /// Frames from the cursor on.
+    Frames(Vec<CachedFrame>),
+    /// Nothing yet: wait for a change.
+    Wait,
+    /// All frames have been read and no more will come.
+    Complete,
+    /// The group is past its usefulness.
+    Evicted,
+}
+
+impl Group {
+    fn new(start: &GroupStart) -> Self {
+        Self {
+            header: start.header,
+            base: start.base,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends the frame at `index`, if it is the next.
+    fn push(&self, index: u32, frame: Frame) -> Push {
+        let mut state = self.lock();
+        let next = state.frames.len();
+        if (index as usize) < next {
+            return Push::Duplicate;
+        }
+        let full = next >= MAX_GROUP_FRAMES || state.bytes + frame.payload.len() > MAX_GROUP_BYTES;
+        if index as usize > next || state.end != End::Open || full {
+            return Push::Refused;
+        }
+        state.bytes += frame.payload.len();
+        let head = encode_frame_head(self.base, &frame);
+        state.frames.push(CachedFrame { head, payload: frame.payload });
+        drop(state);
+        self.changed.notify_waiters();
+        Push::New
+    }
+
+    /// No frame follows the `frames` first ones. Ignored unless all of them are here.
+    pub fn complete(&self, frames: u32) {
+        let mut state = self.lock();
+        if state.end == End::Open && state.frames.len() == frames as usize {
+            state.end = End::Complete;
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn evict(&self) {
+        self.lock().end = End::Evicted;
+        self.changed.notify_waiters();
+    }
+
+    /// What there is from frame `index` on.
+    pub fn read(&self, index: usize) -> Read {
+        let state = self.lock();
+        match state.end {
+            End::Evicted => Read::Evicted,
+            _ if index < state.frames.len() => Read::Frames(state.frames[index..].to_vec()),
+            End::Complete => Read::Complete,
+            End::Open => Read::Wait,
+        }
+    }
+
+    /// Frames held so far.
+    pub fn frames(&self) -> u32 {
+        self.lock().frames.len() as u32
+    }
+
+    /// Whether all its frames are here.
+    pub fn is_complete(&self) -> bool {
+        self.lock().end == End::Complete
+    }
+
+    fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Waits for a change. Make the future before reading, await it after.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_media::{FrameFlags, ProducerId};
+
+    use super::*;
+
+    fn start(group: u64, producer: u64) -> GroupStart {
+        GroupStart {
+            subscription: 0,
+            header: GroupHeader {
+                medium: Medium::Video,
+                group: GroupId(group),
+                producer: ProducerId(producer),
+                published_us: 0,
+            },
+            base: MediaTime(group * 1000),
+            first: 0,
+        }
+    }
+
+    fn frame(time: u64) -> Frame {
+        Frame { time: MediaTime(time), flags: FrameFlags::KEY, payload: Bytes::from_static(b"x") }
+    }
+
+    #[test]
+    fn a_second_upstream_goes_on_where_the_first_broke_off() {
+        let tracks = Tracks::default();
+        let first = tracks.admit(&start(1, 7)).unwrap();
+        assert_eq!(tracks.push(&first, 0, frame(1000)), Push::New);
+        let second = tracks.admit(&start(1, 7)).unwrap();
+        assert_eq!(tracks.push(&second, 0, frame(1000)), Push::Duplicate);
+        assert_eq!(tracks.push(&second, 2, frame(1002)), Push::Refused, "a hole");
+        assert_eq!(tracks.push(&second, 1, frame(1001)), Push::New);
+        second.complete(3);
+        assert!(!first.is_complete(), "a frame is missing");
+        second.complete(2);
+        assert!(matches!(first.read(2), Read::Complete));
+        assert_eq!(tracks.live(), MediaTime(1001));
+    }
+
+    #[test]
+    fn two_producers_are_never_joined_within_a_group() {
+        let tracks = Tracks::default();
+        tracks.admit(&start(1, 7)).unwrap();
+        assert_eq!(tracks.admit(&start(1, 8)).unwrap_err(), Refusal::OtherProducer);
+        assert!(tracks.admit(&start(2, 8)).is_ok(), "the next group is free to be another's");
+    }
+
+    #[test]
+    fn the_ring_keeps_the_newest_groups_and_evicts_the_oldest() {
+        let tracks = Tracks::default();
+        let oldest = tracks.admit(&start(10, 7)).unwrap();
+        for group in 11..=10 + MAX_GROUPS as u64 {
+            tracks.admit(&start(group, 7)).unwrap();
+        }
+        assert!(matches!(oldest.read(0), Read::Evicted));
+        assert_eq!(tracks.admit(&start(9, 7)).unwrap_err(), Refusal::TooOld);
+        let held = tracks.ring(Medium::Video).groups();
+        assert_eq!(held.len(), MAX_GROUPS);
+        assert!(held.is_sorted_by_key(|g| g.header.group));
+    }
+
+    #[test]
+    fn a_group_is_bounded_in_bytes() {
+        let tracks = Tracks::default();
+        let group = tracks.admit(&start(1, 7)).unwrap();
+        let big = Bytes::from(vec![0; MAX_GROUP_BYTES]);
+        let frame = |payload| Frame { time: MediaTime(0), flags: FrameFlags::NONE, payload };
+        assert_eq!(tracks.push(&group, 0, frame(big)), Push::New);
+        assert_eq!(tracks.push(&group, 1, frame(Bytes::from_static(b"x"))), Push::Refused);
+    }
+}

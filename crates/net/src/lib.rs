@@ -1,0 +1,13 @@
+//! QUIC between nodes and to clients: certificates, endpoints, the wire, the group cache, publish and
+//! subscribe. Knows groups and frames, nothing of codecs.
+
+pub mod cache;
+pub mod endpoint;
+pub mod identity;
+pub mod message;
+pub mod publish;
+pub mod subscribe;
+pub mod wire;
+
+pub use endpoint::{Endpoint, close};
+pub use identity::{Certificates, Identity, Peer};
