@@ -1,0 +1,89 @@
+//! Every wait of a hand-off and every bound on a retry, in one table.
+//!
+//! The machines name a timer; the shell looks its duration up here. A timer that is set while armed
+//! starts again.
+
+use std::time::Duration;
+
+use gibbon_media::Description;
+use serde::{Deserialize, Serialize};
+
+use crate::client::Start;
+
+/// How often an order is sent before its step is given up.
+pub const SENDS: u8 = 3;
+
+/// How often each candidate is tried when a description has lost its edge.
+pub const RECOVERY_ROUNDS: usize = 2;
+
+/// What the coordinator waits for. One timer at most is armed per hand-off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CoordinatorTimer {
+    /// The new edge's `Ready`.
+    Prefetch,
+    /// The client's `Attached`.
+    Attach,
+    /// The client's `Held` and the new edge's `Settled`.
+    Probation,
+    /// A description back at its old edge.
+    Return,
+    /// The closing of the connection to the old edge.
+    Finish,
+}
+
+impl CoordinatorTimer {
+    /// How long to wait before the order is repeated, with groups of length `group`.
+    pub fn duration(self, group: Duration) -> Duration {
+        const ANSWER: Duration = Duration::from_secs(1);
+        match self {
+            // An upstream that is a continent away answers in well under a second.
+            CoordinatorTimer::Prefetch | CoordinatorTimer::Finish => ANSWER,
+            // The start is at most one group ahead and the client gives up one group after it.
+            CoordinatorTimer::Attach | CoordinatorTimer::Return => 2 * group + ANSWER,
+            // Probation is one group; an upstream changes at a group boundary.
+            CoordinatorTimer::Probation => 2 * group + ANSWER,
+        }
+    }
+}
+
+/// What a client waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientTimer {
+    /// A new leg in time.
+    Attach {
+        /// Of which description.
+        description: Description,
+        /// Where the new leg starts.
+        start: Start,
+    },
+    /// A new leg past probation.
+    Probation {
+        /// Of which description.
+        description: Description,
+    },
+    /// The next try to recover a description.
+    Reattach {
+        /// Which description.
+        description: Description,
+    },
+}
+
+impl ClientTimer {
+    /// How long to wait, with groups of length `group`. [`Attach`](ClientTimer::Attach) counts from the
+    /// moment its start begins at the live edge (now, for [`Start::Live`]), so that a description is
+    /// never received from two edges for more than a group. `jitter`, in `0.0..=1.0` and chosen anew each
+    /// time, keeps the clients of a lost edge from coming back all at once.
+    pub fn duration(self, group: Duration, jitter: f64) -> Duration {
+        const REATTACH_SPREAD: Duration = Duration::from_millis(50);
+        match self {
+            ClientTimer::Attach { .. } | ClientTimer::Probation { .. } => group,
+            ClientTimer::Reattach { .. } => REATTACH_SPREAD.mul_f64(jitter.clamp(0.0, 1.0)),
+        }
+    }
+}
+
+/// How long an edge keeps a prefetch without a viewer, or capacity without a leg, if nobody tells it that
+/// the hand-off has ended. Longer than any hand-off.
+pub const HOLDING_TTL: Duration = Duration::from_secs(60);
