@@ -1,0 +1,161 @@
+//! A node's side of its control stream: registers, reports, takes orders, and comes back by itself when
+//! the coordinator was away. Nothing in the path of a frame waits for it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use gibbon_media::{NodeId, Role};
+use gibbon_net::{Endpoint, Identity, message, wire::StreamKind};
+use tokio::sync::mpsc;
+
+use crate::node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode};
+
+/// Orders and answers waiting on a node; more are a sign of a stuck peer.
+const MAX_WAITING: usize = 1024;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// The id that the coordinator's certificate carries.
+pub const COORDINATOR_ID: &str = "coordinator";
+
+/// Where the coordinator is and what to tell it first.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The coordinator's address.
+    pub coordinator: SocketAddr,
+    /// A [`FromNode::Register`].
+    pub register: FromNode,
+}
+
+/// The node's ends of the link.
+#[derive(Debug)]
+pub struct NodeLink {
+    /// Answers and client reports for the coordinator. Dropped while it is away: reports say the rest.
+    pub to_coordinator: mpsc::Sender<FromNode>,
+    /// What the coordinator says.
+    pub from_coordinator: mpsc::Receiver<ToNode>,
+}
+
+/// Starts the link; `report` is asked every reporting interval. It runs as long as the process.
+pub fn start(
+    endpoint: Endpoint,
+    registration: Registration,
+    report: impl Fn() -> NodeReport + Send + Sync + 'static,
+) -> NodeLink {
+    let (to_coordinator, outgoing) = mpsc::channel(MAX_WAITING);
+    let (incoming, from_coordinator) = mpsc::channel(MAX_WAITING);
+    let run = Run { endpoint, registration, report: Box::new(report), outgoing, incoming };
+    tokio::spawn(run.forever());
+    NodeLink { to_coordinator, from_coordinator }
+}
+
+/// The coordinator's identity: one per network.
+pub fn coordinator_identity() -> Identity {
+    // A literal that is a valid node id, as the test below holds.
+    let id: Result<NodeId, _> = COORDINATOR_ID.parse();
+    match id {
+        Ok(id) => Identity { id, role: Role::Coordinator },
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+struct Run {
+    endpoint: Endpoint,
+    registration: Registration,
+    report: Box<dyn Fn() -> NodeReport + Send + Sync>,
+    outgoing: mpsc::Receiver<FromNode>,
+    incoming: mpsc::Sender<ToNode>,
+}
+
+impl Run {
+    async fn forever(mut self) {
+        let mut retry = FIRST_RETRY;
+        loop {
+            match self.once().await {
+                Ok(()) => return,
+                Err(Gone { error, registered }) => {
+                    tracing::warn!(%error, "the coordinator is away; what streams goes on streaming");
+                    retry = if registered { FIRST_RETRY } else { (retry * 2).min(LAST_RETRY) };
+                }
+            }
+            self.wait_and_forget(retry).await;
+        }
+    }
+
+    /// Waits out the retry interval; what was meant for the absent coordinator is dropped.
+    async fn wait_and_forget(&mut self, interval: Duration) {
+        let wake = tokio::time::sleep(interval);
+        tokio::pin!(wake);
+        loop {
+            tokio::select! {
+                () = &mut wake => return,
+                dropped = self.outgoing.recv() => if dropped.is_none() { return wake.await },
+            }
+        }
+    }
+
+    /// One connection; `Ok` once the node itself has let go of the link.
+    async fn once(&mut self) -> Result<(), Gone> {
+        let to = coordinator_identity();
+        let connection = self.endpoint.connect(&to, self.registration.coordinator).await;
+        let connection = connection.map_err(Gone::before)?;
+        let (mut sender, mut receiver) =
+            message::open(&connection, StreamKind::Control).await.map_err(Gone::before)?;
+        sender.send_json(&self.registration.register).await.map_err(Gone::before)?;
+        let first = receiver.receive_json::<ToNode>().await.map_err(Gone::before)?;
+        let mut every = Duration::from_millis(REPORT_EVERY_MS);
+        match first {
+            Some(ToNode::Refused { reason }) => return Err(Gone::before(reason)),
+            Some(ToNode::Registered { term, report_every_ms }) => {
+                every = Duration::from_millis(report_every_ms.clamp(50, 60_000));
+                tracing::info!(term = term.0, "registered with the coordinator");
+            }
+            _ => {}
+        }
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    let report = FromNode::Report((self.report)());
+                    sender.send_json(&report).await.map_err(Gone::after)?;
+                }
+                outgoing = self.outgoing.recv() => match outgoing {
+                    Some(message) => sender.send_json(&message).await.map_err(Gone::after)?,
+                    None => return Ok(()),
+                },
+                incoming = receiver.receive_json::<ToNode>() => {
+                    let message = incoming.map_err(Gone::after)?;
+                    let message = message.ok_or_else(|| Gone::after("it closed the stream"))?;
+                    if self.incoming.send(message).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Gone {
+    error: String,
+    registered: bool,
+}
+
+impl Gone {
+    fn before(error: impl std::fmt::Display) -> Self {
+        Self { error: error.to_string(), registered: false }
+    }
+
+    fn after(error: impl std::fmt::Display) -> Self {
+        Self { error: error.to_string(), registered: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_coordinator_has_a_valid_name() {
+        assert_eq!(
+            super::coordinator_identity().dns_name(),
+            "coordinator.coordinator.gibbon.internal"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! What every Gibbon process does alike: options by flag, environment and file; logging; the signals
+//! that stop it; wall-clock time.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use clap::{CommandFactory, FromArgMatches};
+use gibbon_media::MediaTime;
+use tracing_subscriber::EnvFilter;
+
+/// Options that every process has.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// Read options from this TOML file: `option-name = value`. A flag overrides the environment, the environment the file
+    #[arg(long, env = "GIBBON_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or per module as in gibbon_net=debug
+    #[arg(long, env = "GIBBON_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    pub log: String,
+    /// How to log, on standard error
+    #[arg(long, env = "GIBBON_LOG_FORMAT", value_enum, default_value = "human", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Common {
+    /// Begins to log.
+    pub fn start_logging(&self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(&self.log)
+            .with_context(|| format!("--log {:?} is not a filter; try info or debug", self.log))?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Human => log.compact().init(),
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+        Ok(())
+    }
+}
+
+/// Parses the command line, with the file named by `--config` or `GIBBON_CONFIG` below it. Prints help
+/// and errors and exits as clap does.
+pub fn parse<Options: CommandFactory + FromArgMatches>() -> anyhow::Result<Options> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match config_file(&arguments) {
+        Some(file) => with_file(arguments, &file, &Options::command())?,
+        None => arguments,
+    };
+    let matches = Options::command().args_override_self(true).get_matches_from(arguments);
+    Ok(Options::from_arg_matches(&matches)?)
+}
+
+fn config_file(arguments: &[OsString]) -> Option<PathBuf> {
+    let text = |a: &OsString| a.to_string_lossy().into_owned();
+    for (at, argument) in arguments.iter().enumerate().skip(1) {
+        if let Some(file) = text(argument).strip_prefix("--config=") {
+            return Some(file.into());
+        }
+        if text(argument) == "--config" {
+            return arguments.get(at + 1).map(PathBuf::from);
+        }
+    }
+    std::env::var_os("GIBBON_CONFIG").map(PathBuf::from)
+}
+
+/// Puts the file's options behind the command line's, leaving out what a flag or the environment sets.
+fn with_file(
+    mut arguments: Vec<OsString>,
+    file: &Path,
+    command: &clap::Command,
+) -> anyhow::Result<Vec<OsString>> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
+    let table: toml::Table =
+        text.parse().with_context(|| format!("{} is not valid TOML", file.display()))?;
+    let called = arguments.get(1).and_then(|a| command.find_subcommand(a));
+    let command = called.unwrap_or(command);
+    for (name, value) in table {
+        let Some(option) = command.get_arguments().find(|a| a.get_long() == Some(&name)) else {
+            bail!("{}: there is no option {name:?}; --help lists them", file.display());
+        };
+        let flag = format!("--{name}");
+        let on_command_line = arguments.iter().any(|a| {
+            let a = a.to_string_lossy();
+            a == flag || a.starts_with(&format!("{flag}="))
+        });
+        let in_environment = option.get_env().is_some_and(|e| std::env::var_os(e).is_some());
+        if !on_command_line && !in_environment {
+            push_option(&mut arguments, &flag, value);
+        }
+    }
+    Ok(arguments)
+}
+
+fn push_option(arguments: &mut Vec<OsString>, flag: &str, value: toml::Value) {
+    match value {
+        toml::Value::Array(values) => {
+            values.into_iter().for_each(|value| push_option(arguments, flag, value));
+        }
+        toml::Value::Boolean(true) => arguments.push(flag.into()),
+        toml::Value::Boolean(false) => {}
+        toml::Value::String(text) => arguments.push(format!("{flag}={text}").into()),
+        other => arguments.push(format!("{flag}={other}").into()),
+    }
+}
+
+/// The wall clock, in µs since the epoch.
+pub fn now() -> MediaTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    MediaTime(since.as_micros() as u64)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Names this host's clock: the kernel's boot id.
+pub fn host_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Options {
+        #[arg(long, env = "GIBBON_TEST_NEVER_SET")]
+        listen: String,
+        #[arg(long)]
+        stream: Vec<String>,
+        #[arg(long)]
+        quiet: bool,
+    }
+
+    fn parsed(file: &str, flags: &[&str]) -> anyhow::Result<Options> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("gibbon.toml");
+        std::fs::write(&path, file)?;
+        let arguments = ["gibbon"].iter().chain(flags).map(OsString::from).collect();
+        let arguments = with_file(arguments, &path, &Options::command())?;
+        Ok(Options::try_parse_from(arguments)?)
+    }
+
+    #[test]
+    fn a_flag_overrides_the_file() {
+        let file = "listen = 'a:1'\nstream = ['x', 'y']\nquiet = true";
+        let options = parsed(file, &[]).unwrap();
+        assert_eq!((options.listen.as_str(), options.quiet), ("a:1", true));
+        assert_eq!(options.stream, ["x", "y"]);
+        assert_eq!(parsed(file, &["--listen", "b:2"]).unwrap().listen, "b:2");
+    }
+
+    #[test]
+    fn an_unknown_option_in_the_file_is_named() {
+        let error = parsed("lisen = 'a:1'", &[]).err().unwrap().to_string();
+        assert!(error.contains("lisen"), "{error}");
+    }
+}

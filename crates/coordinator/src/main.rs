@@ -1,0 +1,2 @@
+//! Gibbon coordinator.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Gibbon ctl.
+fn main() {}

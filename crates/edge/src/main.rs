@@ -1,0 +1,2 @@
+//! Gibbon edge.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Gibbon origin.
+fn main() {}
