@@ -1,2 +1,118 @@
-//! Gibbon edge.
-fn main() {}
+//! gibbon-edge: caches and fans out tracks to viewers. Knows nothing of codecs.
+
+mod network;
+mod passing;
+mod peers;
+mod pull;
+mod relay;
+mod server;
+mod sessions;
+mod viewer;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use gibbon_control::{
+    link,
+    node::{FromNode, Location, NodeAddress},
+    process::{self, Common},
+};
+use gibbon_media::{NodeId, Role};
+use gibbon_net::{Certificates, Endpoint, Identity, close};
+
+use crate::{network::Network, server::Edge};
+
+/// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
+#[derive(Parser)]
+#[command(name = "gibbon-edge", version, after_help = EXAMPLES)]
+struct Options {
+    /// Unique name of this edge, as it stands in its certificate
+    #[arg(long, env = "GIBBON_ID")]
+    id: NodeId,
+    /// UDP address to serve viewers and other edges on; port 0 picks a free one
+    #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4483")]
+    listen: SocketAddr,
+    /// Address that others reach this edge at, if it is not the one it listens on
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
+    advertise: Option<SocketAddr>,
+    /// The coordinator's control address
+    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
+    coordinator: SocketAddr,
+    /// Origin to pull from when the coordinator names none, as ID@ADDRESS; may be repeated
+    #[arg(long, env = "GIBBON_UPSTREAM", value_name = "ID@ADDRESS", value_parser = upstream)]
+    upstream: Vec<NodeAddress>,
+    /// Folder with the network's certificates; development ones are made on first use
+    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
+    certs: PathBuf,
+    /// The coordinator's public key, which grants are checked with [default: grants.pub in --certs]
+    #[arg(long, env = "GIBBON_GRANT_KEY", value_name = "FILE")]
+    grant_key: Option<PathBuf>,
+    /// Where this edge stands, as LATITUDE,LONGITUDE in degrees
+    #[arg(long, env = "GIBBON_LOCATION", value_name = "LAT,LON", allow_hyphen_values = true)]
+    location: Option<Location>,
+    /// Edges of one failure domain may fail together: a rack, a site
+    #[arg(long, env = "GIBBON_FAILURE_DOMAIN", value_name = "NAME")]
+    failure_domain: Option<String>,
+    /// Legs (one description for one viewer) that this edge carries at once
+    #[arg(long, env = "GIBBON_CAPACITY_LEGS", default_value_t = 2000)]
+    capacity_legs: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Example:
+  gibbon-edge --id edge-a --listen 127.0.0.1:4483 --coordinator 127.0.0.1:4481";
+
+fn upstream(text: &str) -> Result<NodeAddress, String> {
+    let (id, address) =
+        text.split_once('@').ok_or("use ID@ADDRESS, as in origin-1@192.0.2.1:4482")?;
+    let id = id.parse().map_err(|e| format!("{e}"))?;
+    let address = address.parse().map_err(|e| format!("{address:?}: {e}"))?;
+    Ok(NodeAddress { id, role: Role::Origin, address })
+}
+
+fn main() -> anyhow::Result<()> {
+    let options: Options = process::parse()?;
+    options.common.start_logging()?;
+    // One shard: one worker thread.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let identity = Identity { id: options.id.clone(), role: Role::Edge };
+    let certificates = Certificates::in_folder(&options.certs);
+    let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
+    let bound = endpoint.local_address()?;
+    let address = match options.advertise {
+        Some(address) => address,
+        None if bound.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], bound.port())),
+        None => bound,
+    };
+    if address.port() == 0 {
+        bail!("--advertise needs a port");
+    }
+    let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
+    let edge =
+        Edge::new(options.id.clone(), endpoint.clone(), Network::new(options.upstream), grant_key);
+    let registration = link::Registration {
+        coordinator: options.coordinator,
+        register: FromNode::Register {
+            node: NodeAddress { id: options.id, role: Role::Edge, address },
+            location: options.location,
+            failure_domain: options.failure_domain,
+            capacity_legs: options.capacity_legs,
+        },
+    };
+    let reporting = edge.clone();
+    let link = link::start(endpoint.clone(), registration, move || reporting.report());
+    tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
+    tracing::info!(id = %edge.id, listen = %bound, advertise = %address, "edge is up");
+    let serving = tokio::spawn(server::run(edge, endpoint.clone()));
+    process::stop_signal().await;
+    tracing::info!("stopping");
+    endpoint.close(close::LEAVING, "the edge is leaving").await;
+    serving.await.context("the server task failed")
+}

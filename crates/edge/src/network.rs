@@ -1,0 +1,45 @@
+//! What this edge knows of the network: the coordinator's directory, and upstreams given by hand.
+
+use std::sync::RwLock;
+
+use gibbon_control::node::{Directory, NodeAddress};
+use gibbon_media::{Description, NodeId, Role, StreamName};
+
+/// The directory as it stands.
+#[derive(Default)]
+pub struct Network {
+    directory: RwLock<Directory>,
+    /// Asked for any stream that the directory does not name.
+    fixed: Vec<NodeAddress>,
+}
+
+impl Network {
+    pub fn new(fixed: Vec<NodeAddress>) -> Self {
+        Self { directory: RwLock::default(), fixed }
+    }
+
+    pub fn update(&self, directory: Directory) {
+        *self.directory.write().unwrap_or_else(|e| e.into_inner()) = directory;
+    }
+
+    /// The edge `id`.
+    pub fn edge(&self, id: &NodeId) -> Option<NodeAddress> {
+        let directory = self.directory.read().unwrap_or_else(|e| e.into_inner());
+        directory.node(id).filter(|node| node.role == Role::Edge).cloned()
+    }
+
+    /// Where to pull a description from, best first. Where there are several sources, the two
+    /// descriptions begin with different ones.
+    pub fn upstreams(&self, stream: &StreamName, description: Description) -> Vec<NodeAddress> {
+        let directory = self.directory.read().unwrap_or_else(|e| e.into_inner());
+        let mut sources: Vec<_> = directory.origins(stream).cloned().collect();
+        if sources.is_empty() {
+            sources.clone_from(&self.fixed);
+        }
+        if sources.len() > 1 {
+            let shift = description.index() % sources.len();
+            sources.rotate_left(shift);
+        }
+        sources
+    }
+}

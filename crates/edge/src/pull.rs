@@ -1,0 +1,111 @@
+//! One upstream subscription being copied into the cache.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use gibbon_media::GroupId;
+use gibbon_net::{
+    cache::{Push, Tracks},
+    subscribe::{Event, IncomingGroup, Subscription},
+};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
+
+/// Once a subscription has ended, groups still under way have this long to arrive.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// A running copy. Dropping it cancels it.
+pub struct Pull {
+    ends: mpsc::Sender<GroupId>,
+    task: JoinHandle<Result<(), String>>,
+}
+
+impl Pull {
+    /// Begins to copy `subscription` into `tracks`, adding payload bytes to `received`.
+    pub fn start(
+        subscription: Subscription,
+        tracks: Arc<Tracks>,
+        received: Arc<AtomicU64>,
+    ) -> Self {
+        let (ends, wanted_end) = mpsc::channel(1);
+        let task = tokio::spawn(copy(subscription, tracks, received, wanted_end));
+        Self { ends, task }
+    }
+
+    /// Asks the publisher to stop after `end`.
+    pub async fn end_after(&self, end: GroupId) {
+        let _ = self.ends.send(end).await;
+    }
+
+    /// Waits for the end: `Ok` if it was asked for, `Err` with the cause if the upstream is lost.
+    /// Cancel-safe.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn copy(
+    mut subscription: Subscription,
+    tracks: Arc<Tracks>,
+    received: Arc<AtomicU64>,
+    mut ends: mpsc::Receiver<GroupId>,
+) -> Result<(), String> {
+    let mut groups = JoinSet::new();
+    loop {
+        tokio::select! {
+            event = subscription.next() => match event {
+                Event::Group(group) => {
+                    groups.spawn(copy_group(group, tracks.clone(), received.clone()));
+                }
+                Event::Ended => {
+                    let drain = async { while groups.join_next().await.is_some() {} };
+                    let _ = tokio::time::timeout(DRAIN, drain).await;
+                    return Ok(());
+                }
+                Event::Broken(why) => return Err(why),
+            },
+            Some(end) = ends.recv() => {
+                subscription.end_after(end).await.map_err(|e| e.to_string())?;
+            }
+            Some(_) = groups.join_next() => {}
+        }
+    }
+}
+
+async fn copy_group(mut incoming: IncomingGroup, tracks: Arc<Tracks>, received: Arc<AtomicU64>) {
+    let group = match tracks.admit(&incoming.start) {
+        Ok(group) => group,
+        Err(why) => {
+            return tracing::debug!(group = %incoming.start.header.group, %why, "not cached");
+        }
+    };
+    loop {
+        match incoming.next_frame().await {
+            Ok(Some((index, frame))) => {
+                received.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
+                if tracks.push(&group, index, frame) == Push::Refused {
+                    return tracing::debug!(group = %group.header.group, index, "frame not cached");
+                }
+            }
+            Ok(None) => return group.complete(incoming.frames()),
+            // What is missing comes from the next upstream, or not at all.
+            Err(error) => return tracing::debug!(group = %group.header.group, %error, "broke off"),
+        }
+    }
+}

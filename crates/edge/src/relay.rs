@@ -1,0 +1,388 @@
+//! Relays: each pulls one description of one stream from upstream, once, however many want it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use gibbon_control::node::{NodeAddress, SourceBytes, UpstreamReport};
+use gibbon_media::{Catalog, Description, GroupId, Medium, NodeId, StreamName};
+use gibbon_net::{
+    cache::Tracks,
+    subscribe::{SubscribeError, Subscription},
+    wire::{MediaSet, RejectCode, Rejected, Start, Subscribe},
+};
+use tokio::sync::watch;
+
+use crate::{network::Network, peers::Peers, pull::Pull};
+
+/// How far back a relay begins, so that a viewer can begin at once at the default playout delay.
+const BACKLOG: Duration = Duration::from_secs(2);
+/// A relay that nobody wants goes on for this long, in case somebody comes back.
+const LINGER: Duration = Duration::from_secs(3);
+/// Who wants a description waits this long for its first source.
+pub const FIRST_SOURCE_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+/// Streams that an edge relays at once.
+const MAX_RELAYS: usize = 512;
+
+type Key = (StreamName, Description);
+
+/// All relays of this edge.
+pub struct Relays {
+    peers: Arc<Peers>,
+    network: Arc<Network>,
+    running: Mutex<HashMap<Key, Arc<Relay>>>,
+}
+
+/// One description of one stream, on its way through this edge.
+pub struct Relay {
+    pub stream: StreamName,
+    pub description: Description,
+    pub tracks: Arc<Tracks>,
+    state: watch::Sender<State>,
+    /// An edge to pull from until somebody asks for the regular upstream.
+    bootstrap: watch::Sender<Option<NodeAddress>>,
+    wanted: watch::Sender<u32>,
+    source: watch::Sender<Option<Source>>,
+    received: Mutex<BTreeMap<NodeId, Arc<AtomicU64>>>,
+}
+
+/// Whom a relay pulls from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    node: NodeAddress,
+    /// Whether it is the regular upstream, not a bootstrap.
+    regular: bool,
+}
+
+#[derive(Clone)]
+enum State {
+    Looking,
+    Ready(Arc<Ready>),
+    Refused(Rejected),
+}
+
+/// What is known once the first source has answered.
+pub struct Ready {
+    pub catalog: Catalog,
+    /// The first group received whole.
+    pub first: GroupId,
+}
+
+/// Keeps a relay going. Drop it when the description is no longer wanted.
+pub struct Demand {
+    pub relay: Arc<Relay>,
+}
+
+impl Drop for Demand {
+    fn drop(&mut self) {
+        self.relay.wanted.send_modify(|n| *n -= 1);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Relays ===
+
+impl Relays {
+    pub fn new(peers: Arc<Peers>, network: Arc<Network>) -> Arc<Self> {
+        Arc::new(Self { peers, network, running: Mutex::default() })
+    }
+
+    /// Wants a description; a relay that does not run yet begins with `bootstrap`, if given.
+    pub fn demand(
+        self: &Arc<Self>,
+        stream: &StreamName,
+        description: Description,
+        bootstrap: Option<NodeAddress>,
+    ) -> Result<Demand, Rejected> {
+        let mut running = lock(&self.running);
+        if let Some(relay) = running.get(&(stream.clone(), description)) {
+            return Ok(relay.demand());
+        }
+        if running.len() >= MAX_RELAYS {
+            return Err(Rejected::new(
+                RejectCode::Full,
+                format!("{MAX_RELAYS} tracks are relayed"),
+            ));
+        }
+        let relay = Arc::new(Relay {
+            stream: stream.clone(),
+            description,
+            tracks: Arc::default(),
+            state: watch::Sender::new(State::Looking),
+            bootstrap: watch::Sender::new(bootstrap),
+            wanted: watch::Sender::new(0),
+            source: watch::Sender::new(None),
+            received: Mutex::default(),
+        });
+        let demand = relay.demand();
+        running.insert((stream.clone(), description), relay.clone());
+        tokio::spawn(run(Arc::downgrade(self), relay));
+        Ok(demand)
+    }
+
+    /// What is pulled, for the report.
+    pub fn report(&self) -> Vec<UpstreamReport> {
+        let mut upstreams: Vec<_> = lock(&self.running).values().map(|r| r.report()).collect();
+        upstreams.sort_by(|a, b| (&a.stream, a.description).cmp(&(&b.stream, b.description)));
+        upstreams
+    }
+
+    /// Takes the relay off the list, unless somebody wants it again.
+    fn retire(&self, relay: &Relay) -> bool {
+        let mut running = lock(&self.running);
+        if *relay.wanted.borrow() > 0 && !matches!(*relay.state.borrow(), State::Refused(_)) {
+            return false;
+        }
+        running.remove(&(relay.stream.clone(), relay.description));
+        true
+    }
+}
+
+// === impl Relay ===
+
+impl Relay {
+    fn demand(self: &Arc<Self>) -> Demand {
+        self.wanted.send_modify(|n| *n += 1);
+        Demand { relay: self.clone() }
+    }
+
+    /// Waits for the first source, for a bounded time.
+    pub async fn ready(&self) -> Result<Arc<Ready>, Rejected> {
+        let mut state = self.state.subscribe();
+        let known = state.wait_for(|state| !matches!(state, State::Looking));
+        match tokio::time::timeout(FIRST_SOURCE_WITHIN, known).await.map(|r| r.map(|s| s.clone())) {
+            Ok(Ok(State::Ready(ready))) => Ok(ready),
+            Ok(Ok(State::Refused(why))) => Err(why),
+            _ => Err(Rejected::new(
+                RejectCode::Unavailable,
+                format!("no source of {} answered within {FIRST_SOURCE_WITHIN:?}", self.stream),
+            )),
+        }
+    }
+
+    /// Moves on to the regular upstream, and waits until nothing depends on the bootstrap any more.
+    pub async fn settle(&self) {
+        self.bootstrap.send_replace(None);
+        let mut source = self.source.subscribe();
+        let _ = source.wait_for(|source| source.as_ref().is_some_and(|s| s.regular)).await;
+    }
+
+    fn counter(&self, source: &NodeId) -> Arc<AtomicU64> {
+        lock(&self.received).entry(source.clone()).or_default().clone()
+    }
+
+    fn report(&self) -> UpstreamReport {
+        let received = lock(&self.received);
+        UpstreamReport {
+            stream: self.stream.clone(),
+            description: self.description,
+            source: self.source.borrow().as_ref().map(|s| s.node.id.clone()),
+            received: received
+                .iter()
+                .map(|(source, bytes)| SourceBytes {
+                    source: source.clone(),
+                    bytes: bytes.load(Ordering::Relaxed),
+                })
+                .collect(),
+            subscribers: *self.wanted.borrow(),
+        }
+    }
+}
+
+// === the task of a relay ===
+
+/// Pulls until nobody has wanted the description for [`LINGER`].
+async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
+    let mut retry = FIRST_RETRY;
+    loop {
+        let Some(relays) = relays.upgrade() else { return };
+        match connect(&relays, &relay, None).await {
+            Some((pull, source)) => {
+                retry = FIRST_RETRY;
+                let idle = keep(&relays, &relay, pull, source).await;
+                relay.source.send_replace(None);
+                if idle && relays.retire(&relay) {
+                    return;
+                }
+            }
+            None => {
+                let refused = matches!(*relay.state.borrow(), State::Refused(_));
+                if (refused || *relay.wanted.borrow() == 0) && relays.retire(&relay) {
+                    return;
+                }
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+}
+
+/// Finds a source that accepts. `from` is the group to begin at, if the relay has begun.
+async fn connect(
+    relays: &Relays,
+    relay: &Arc<Relay>,
+    from: Option<GroupId>,
+) -> Option<(Pull, Source)> {
+    let bootstrap = relay.bootstrap.borrow().clone();
+    let regular = relays.network.upstreams(&relay.stream, relay.description);
+    if bootstrap.is_none() && regular.is_empty() {
+        refuse(
+            relay,
+            Rejected::new(RejectCode::UnknownStream, format!("nobody publishes {}", relay.stream)),
+        );
+        return None;
+    }
+    let sources = bootstrap
+        .into_iter()
+        .map(|node| Source { node, regular: false })
+        .chain(regular.into_iter().map(|node| Source { node, regular: true }));
+    for source in sources {
+        match open(relays, relay, &source, from).await {
+            Ok(pull) => {
+                tracing::info!(
+                    stream = %relay.stream, description = %relay.description,
+                    source = %source.node.id, regular = source.regular, "pulling"
+                );
+                return Some((pull, source));
+            }
+            Err(SubscribeError::Rejected(why)) => {
+                tracing::warn!(stream = %relay.stream, source = %source.node.id, %why, "refused");
+                if why.code == RejectCode::UnknownStream {
+                    refuse(relay, why);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(stream = %relay.stream, source = %source.node.id, %error, "no source");
+            }
+        }
+    }
+    None
+}
+
+/// Tells those who wait for a first source that there is none. One that has begun goes on trying.
+fn refuse(relay: &Relay, why: Rejected) {
+    relay.state.send_if_modified(|state| {
+        let waiting = matches!(state, State::Looking);
+        if waiting {
+            *state = State::Refused(why);
+        }
+        waiting
+    });
+}
+
+async fn open(
+    relays: &Relays,
+    relay: &Arc<Relay>,
+    source: &Source,
+    from: Option<GroupId>,
+) -> Result<Pull, SubscribeError> {
+    let link = relays.peers.link(&source.node).await.map_err(|error| {
+        SubscribeError::Message(gibbon_net::message::MessageError::Broken(error.to_string()))
+    })?;
+    let start = match from.or_else(|| unfinished(&relay.tracks)) {
+        Some(group) => Start::Group { group, resume: None },
+        None => Start::Live(BACKLOG),
+    };
+    let request = Subscribe {
+        stream: relay.stream.clone(),
+        description: relay.description,
+        media: MediaSet::ALL,
+        start,
+        end: None,
+        priority: 0,
+    };
+    let subscription = Subscription::open(&link, &request).await?;
+    let accepted = &subscription.accepted;
+    relay.tracks.advance_live(accepted.live);
+    let ready = Ready { catalog: accepted.catalog.clone(), first: accepted.first };
+    relay.state.send_if_modified(|state| {
+        let first = !matches!(state, State::Ready(_));
+        if first {
+            *state = State::Ready(Arc::new(ready));
+        }
+        first
+    });
+    Ok(Pull::start(subscription, relay.tracks.clone(), relay.counter(&source.node.id)))
+}
+
+/// The oldest group of any medium that broke off: what the next source is to begin with. Frames that are
+/// here already are recognised by their index.
+fn unfinished(tracks: &Tracks) -> Option<GroupId> {
+    let newest = |medium: Medium| tracks.ring(medium).span().map(|(_, newest)| newest);
+    let open = Medium::ALL.into_iter().flat_map(|medium| tracks.ring(medium).groups());
+    let open = open.filter(|group| !group.is_complete()).map(|group| group.header.group).min();
+    open.or_else(|| Medium::ALL.into_iter().filter_map(newest).max().map(GroupId::next))
+}
+
+/// Stays with a source until it is lost (`false`) or nobody wants the description (`true`).
+async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: Source) -> bool {
+    relay.source.send_replace(Some(source.clone()));
+    let mut bootstrap = relay.bootstrap.subscribe();
+    let mut retry = FIRST_RETRY;
+    loop {
+        let change = !source.regular && bootstrap.borrow_and_update().is_none();
+        if change {
+            match change_upstream(relays, relay, &mut pull).await {
+                Some((new_pull, new_source)) => {
+                    (pull, source) = (new_pull, new_source);
+                    relay.source.send_replace(Some(source.clone()));
+                    continue;
+                }
+                None => {
+                    // The bootstrap goes on delivering meanwhile.
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(LAST_RETRY);
+                }
+            }
+        }
+        tokio::select! {
+            ended = pull.ended() => {
+                let why = ended.err().unwrap_or_else(|| "it ended".into());
+                tracing::warn!(stream = %relay.stream, source = %source.node.id, why, "upstream lost");
+                relay.bootstrap.send_replace(None);
+                return false;
+            }
+            () = unwanted(relay) => return true,
+            changed = bootstrap.changed() => if changed.is_err() { return true },
+            () = std::future::ready(()), if change => {}
+        }
+    }
+}
+
+/// Goes from the bootstrap to the regular upstream at a group boundary: the new source begins with the
+/// first group not yet begun, the old one ends with the group before.
+async fn change_upstream(
+    relays: &Relays,
+    relay: &Arc<Relay>,
+    old: &mut Pull,
+) -> Option<(Pull, Source)> {
+    let State::Ready(ready) = relay.state.borrow().clone() else { return None };
+    let boundary = ready.catalog.grid(relay.description).first_not_begun(relay.tracks.live());
+    let (pull, source) = connect(relays, relay, Some(boundary)).await?;
+    old.end_after(boundary.previous()).await;
+    if let Err(why) = old.ended().await {
+        tracing::warn!(stream = %relay.stream, why, "the bootstrap was lost before the boundary");
+    }
+    Some((pull, source))
+}
+
+async fn unwanted(relay: &Relay) {
+    let mut wanted = relay.wanted.subscribe();
+    loop {
+        let _ = wanted.wait_for(|n| *n == 0).await;
+        let again = wanted.wait_for(|n| *n > 0);
+        if tokio::time::timeout(LINGER, again).await.is_err() {
+            return;
+        }
+    }
+}
