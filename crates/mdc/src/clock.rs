@@ -56,12 +56,14 @@ impl PlayoutClock {
     /// When `t` is to be shown; session start if that is past. Never earlier for a later `t`.
     pub fn due(&self, t: MediaTime) -> Duration {
         let begin = self.anchor_local + self.initial;
-        let base = if t >= self.anchor_media {
-            begin + t.since(self.anchor_media)
-        } else {
-            begin.saturating_sub(self.anchor_media.since(t))
-        };
-        base + self.grown_at(t)
+        let ahead = t.since(self.anchor_media);
+        (begin + ahead).saturating_sub(self.anchor_media.since(t)) + self.grown_at(t)
+    }
+
+    /// How long after it would be due without any delay `t` is at `now`; zero if it is early.
+    pub fn lag(&self, now: Duration, t: MediaTime) -> Duration {
+        (now + self.anchor_media.since(t))
+            .saturating_sub(self.anchor_local + t.since(self.anchor_media))
     }
 
     /// The latest media time that is due at `now`, to the µs below.

@@ -242,14 +242,14 @@ impl Merger {
         if medium != leading || time < self.first {
             return;
         }
-        // What was published before the viewer came is sent as fast as may be, and always close.
-        let live = self.grid(&key).start_of(key.group) >= self.live;
         let Some(clock) = &mut self.clock else { return };
+        // What was published before the viewer came is sent when it comes, and says nothing.
+        let live = self.grids[key.description.index()].start_of(key.group) >= self.live;
+        let lag = if live { clock.lag(now, time) } else { Duration::ZERO };
         let slack_us = slack::between(clock.due(time), now);
-        let delay = clock.delay(now);
         let punctuality = &mut self.punctuality[key.description.index()];
-        if let Some(short) = punctuality.note(key.group, slack_us, live, delay) {
-            clock.request_growth(now, delay + short);
+        if let Some(needed) = punctuality.note(key.group, slack_us, lag) {
+            clock.request_growth(now, needed);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gibbon_media::GroupId;
 
-/// A group whose worst frame arrives with less than this part of the delay to spare is close.
-const CLOSE_PERCENT: u32 = 15;
+/// No frame should arrive with less than this part of the delay to spare.
+const SPARE_PERCENT: u32 = 15;
 
 /// Deadline less arrival of a description's frames, in µs; negative: too late. First copies only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,42 +25,35 @@ impl Slack {
     }
 }
 
-/// Watches the slack of one description. One close group is an event, two in a row are a condition:
-/// then, with the first frame of a third (so it still arrives), the delay is to grow.
+/// Watches the arrivals of one description. The delay is to be such that the worst frame of a group
+/// has `SPARE_PERCENT` of it to spare. One late group is an event, two in a row are a condition: the
+/// lesser of their needs counts, and when a third begins (so something still arrives) it is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Punctuality {
     newest: Option<Slack>,
-    /// The newest group counts: it was not sent to catch up.
-    live: bool,
-    /// The group before the newest was close.
-    was_close: bool,
+    /// The longest that a frame was under way, in the newest group and in the one before it.
+    worst_lag: Duration,
+    lag_before: Duration,
 }
 
 impl Punctuality {
-    /// Notes the arrival of a frame. Returns by how much the `delay` falls short, if it is to grow.
-    pub fn note(
-        &mut self,
-        group: GroupId,
-        slack_us: i64,
-        live: bool,
-        delay: Duration,
-    ) -> Option<Duration> {
+    /// Notes the arrival of a frame, `lag` after it would have been due without any delay (zero, if it
+    /// was sent to catch up). Returns the delay that is needed, as far as is known at a group's first.
+    pub fn note(&mut self, group: GroupId, slack_us: i64, lag: Duration) -> Option<Duration> {
         match &mut self.newest {
             Some(newest) if group < newest.group => return None,
             Some(newest) if group == newest.group => {
                 newest.latest_us = slack_us;
                 newest.worst_us = newest.worst_us.min(slack_us);
+                self.worst_lag = self.worst_lag.max(lag);
                 return None;
             }
             _ => {}
         }
-        let before = self.newest.replace(Slack { group, latest_us: slack_us, worst_us: slack_us });
-        let close_us = micros(delay * CLOSE_PERCENT / 100);
-        let short_us = before.map_or(0, |before| close_us.saturating_sub(before.worst_us));
-        let close = self.live && short_us > 0;
-        let grow = close && self.was_close;
-        (self.live, self.was_close) = (live, close);
-        grow.then(|| Duration::from_micros(short_us.unsigned_abs()))
+        let needed = self.worst_lag.min(self.lag_before) * 100 / (100 - SPARE_PERCENT);
+        self.newest = Some(Slack { group, latest_us: slack_us, worst_us: slack_us });
+        (self.lag_before, self.worst_lag) = (self.worst_lag, lag);
+        Some(needed)
     }
 
     pub fn slack(&self) -> Option<Slack> {
@@ -81,45 +74,33 @@ fn micros(d: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
 
-    fn groups(slacks_us: &[(u64, i64)]) -> Vec<Option<Duration>> {
+    fn needs(lags_ms: &[(u64, u64)]) -> Vec<Option<Duration>> {
         let mut punctuality = Punctuality::default();
-        slacks_us
-            .iter()
-            .map(|(group, slack)| punctuality.note(GroupId(*group), *slack, true, SECOND))
-            .collect()
+        let note = |(group, lag): &(u64, u64)| punctuality.note(GroupId(*group), 0, ms(*lag));
+        lags_ms.iter().map(note).collect()
     }
 
     #[test]
-    fn two_close_groups_in_a_row_ask_for_what_the_second_lacked() {
-        let asked = groups(&[(1, 900_000), (1, 100_000), (2, -20_000), (3, 120_000)]);
-        assert_eq!(asked, [None, None, None, Some(Duration::from_millis(170))]);
-    }
-
-    #[test]
-    fn one_close_group_asks_for_nothing() {
-        assert_eq!(groups(&[(1, 900_000), (2, 100_000), (3, 900_000), (4, 1)]), [None; 4]);
-    }
-
-    #[test]
-    fn groups_sent_to_catch_up_ask_for_nothing() {
-        let mut punctuality = Punctuality::default();
-        for group in 1..4 {
-            assert_eq!(punctuality.note(GroupId(group), 0, false, SECOND), None);
-        }
+    fn the_delay_needed_is_that_of_the_better_of_two_groups_in_a_row() {
+        let asked = needs(&[(1, 17), (1, 850), (2, 34), (2, 1700), (3, 17), (4, 17)]);
+        let [none, both, late_once] = [0, 1000, 20].map(|delay| Some(ms(delay)));
+        assert_eq!(asked, [none, None, none, None, both, late_once]);
     }
 
     #[test]
     fn slack_is_that_of_the_newest_group() {
         let mut punctuality = Punctuality::default();
         for (group, slack) in [(1, 5), (2, 800_000), (2, 700_000), (1, -9), (2, 750_000)] {
-            punctuality.note(GroupId(group), slack, true, SECOND);
+            punctuality.note(GroupId(group), slack, ms(0));
         }
         let slack = punctuality.slack().unwrap();
         let newest = Slack { group: GroupId(2), latest_us: 750_000, worst_us: 700_000 };
         assert_eq!(slack, newest);
-        assert!(slack.at_least(Duration::from_millis(700)));
-        assert!(!slack.at_least(Duration::from_millis(701)));
+        assert!(slack.at_least(ms(700)));
+        assert!(!slack.at_least(ms(701)));
     }
 }
