@@ -1,1 +1,43 @@
-//! FFmpeg: demux, decode, normalise, encode, mux.
+//! FFmpeg for Gibbon: media in ([`Programme`]), coded into descriptions ([`StreamCoder`]), decoded
+//! ([`VideoDecoder`], [`AudioDecoder`]) and recorded ([`Recorder`]).
+//!
+//! ```text
+//! file ─▶ Programme ─ pictures, sound ─▶ StreamCoder ─ frames of both descriptions ─▶ …network… ─▶
+//!      ─▶ (gibbon-mdc merges) ─▶ VideoDecoder, AudioDecoder ─▶ Picture, samples
+//!                             └▶ Recorder
+//! ```
+//!
+//! Nothing here keeps time or talks to the network (but FFmpeg, if the input is a URL). All of it is
+//! deterministic: the same input makes the same bytes and the same pictures, as encoders and decoders
+//! run without threads.
+
+mod audio;
+pub mod captions;
+mod config;
+mod error;
+mod ffmpeg;
+mod input;
+mod picture;
+mod pictures;
+mod programme;
+mod quality;
+mod recorder;
+mod scaler;
+mod sound;
+mod stream_coder;
+mod timeline;
+mod video_decoder;
+mod video_encoder;
+
+pub use audio::{AudioDecoder, AudioEncoder, PACKET_SAMPLES, PACKET_US, SAMPLE_RATE};
+pub use config::{Bitrate, CoderConfig, Colour, InvalidPreset, Preset, Secondary};
+pub use error::Error;
+pub use picture::{MAX_SIDE, Picture};
+pub use programme::{Item, Programme, ProgrammeOptions, SoundBlock};
+pub use quality::{MAX_PSNR, Psnr, psnr};
+pub use recorder::Recorder;
+pub use scaler::Scaler;
+pub use stream_coder::{Coded, StreamCoder};
+pub use timeline::CueSheet;
+pub use video_decoder::VideoDecoder;
+pub use video_encoder::{RateControl, VideoEncoder, VideoSettings};

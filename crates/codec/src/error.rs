@@ -1,0 +1,124 @@
+//! What can go wrong, and on which file or codec.
+
+use ffmpeg_next as ffmpeg;
+
+use crate::captions;
+
+/// Why media could not be read, coded, decoded or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file or URL cannot be opened, or is not media.
+    #[error("cannot open {file}: {source}")]
+    Open {
+        /// What was to be opened.
+        file: String,
+        /// FFmpeg's reason.
+        source: ffmpeg::Error,
+    },
+    /// The file or URL stopped yielding data for a reason other than its end.
+    #[error("cannot go on reading {file}: {source}")]
+    Read {
+        /// What was being read.
+        file: String,
+        /// FFmpeg's reason.
+        source: ffmpeg::Error,
+    },
+    /// The captions cannot be read.
+    #[error("cannot read captions {file}: {source}")]
+    CaptionFile {
+        /// The WebVTT file.
+        file: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The captions are not WebVTT.
+    #[error("{file}: {source}")]
+    Captions {
+        /// The WebVTT file.
+        file: String,
+        /// Line and problem.
+        source: captions::Invalid,
+    },
+    /// There is nothing in the file to show or play.
+    #[error("{0} has neither pictures nor sound")]
+    Empty(String),
+    /// The media cannot be used as it is.
+    #[error("{file} is damaged: {problem}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// This FFmpeg cannot decode what is in the file.
+    #[error("{file} needs a decoder for {codec}, which this FFmpeg does not have")]
+    MissingDecoder {
+        /// The file or track.
+        file: String,
+        /// FFmpeg's name of the codec.
+        codec: String,
+    },
+    /// This FFmpeg cannot encode.
+    #[error("this FFmpeg has no encoder {0}: install FFmpeg libraries built with it")]
+    MissingEncoder(&'static str),
+    /// The length of the file does not fit the frame rate.
+    #[error(
+        "{file} has {frames} frames at {rate} frames/s, but a loop at this rate is a multiple of \
+         {step} frames: choose another rate"
+    )]
+    Loop {
+        /// The file.
+        file: String,
+        /// Its length in frames at that rate.
+        frames: u64,
+        /// The rate asked for.
+        rate: gibbon_media::FrameRate,
+        /// The shortest loop that is also a whole number of audio samples.
+        step: u64,
+    },
+    /// A picture that is too large, empty, or whose sides do not fit.
+    #[error("a picture of {width}x{height} cannot be used here: {rule}")]
+    Size {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What would do.
+        rule: &'static str,
+    },
+    /// An encoder refused its settings or its input.
+    #[error("encoding {codec}: {source}")]
+    Encode {
+        /// The encoder.
+        codec: &'static str,
+        /// FFmpeg's reason.
+        source: ffmpeg::Error,
+    },
+    /// A coded frame cannot be decoded.
+    #[error("decoding {codec}: {source}")]
+    Decode {
+        /// The decoder.
+        codec: &'static str,
+        /// FFmpeg's reason.
+        source: ffmpeg::Error,
+    },
+    /// A coded frame was decoded, but not whole.
+    #[error("decoding {codec}: {problem}")]
+    Incomplete {
+        /// The decoder.
+        codec: &'static str,
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// Scaling or resampling failed.
+    #[error("converting: {0}")]
+    Convert(ffmpeg::Error),
+    /// The recording cannot be written.
+    #[error("cannot record to {file}: {source}")]
+    Record {
+        /// The recording.
+        file: String,
+        /// FFmpeg's reason.
+        source: ffmpeg::Error,
+    },
+}

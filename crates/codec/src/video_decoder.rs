@@ -1,0 +1,70 @@
+//! Video decoding: a packet in, a picture out.
+
+use ffmpeg_next::{
+    Packet, codec,
+    codec::{Flags, threading},
+    decoder::{self, Check, Conceal},
+    frame,
+};
+use gibbon_media::Codec;
+
+use crate::{Error, Picture};
+
+const H264: &str = "H.264";
+
+/// Decodes chains of coded frames, each from a keyframe on, without delay and without threads: what
+/// comes out depends only on what went in. Between chains use [`reset`](Self::reset).
+pub struct VideoDecoder {
+    decoder: decoder::Video,
+}
+
+impl VideoDecoder {
+    /// Opens a decoder.
+    pub fn new(codec: Codec) -> Result<Self, Error> {
+        crate::ffmpeg::ready();
+        let Codec::H264 = codec;
+        let found = decoder::find(codec::Id::H264).ok_or_else(|| Error::MissingDecoder {
+            file: "the stream".to_owned(),
+            codec: H264.to_owned(),
+        })?;
+        let mut context = codec::Context::new_with_codec(found);
+        context.set_flags(Flags::LOW_DELAY);
+        context.set_threading(threading::Config::count(1));
+        let mut decoder = context.decoder();
+        // Damage is to be told, not smoothed over: the merger has better to show.
+        decoder.check(Check::EXPLODE | Check::CAREFUL);
+        decoder.conceal(Conceal::empty());
+        Ok(Self { decoder: decoder.video().map_err(decode_error)? })
+    }
+
+    /// Decodes the next frame of the chain. After an error the chain is of no more use.
+    pub fn decode(&mut self, payload: &[u8]) -> Result<Picture, Error> {
+        if payload.is_empty() {
+            // To FFmpeg an empty packet is the end of the stream.
+            return Err(incomplete("an empty frame"));
+        }
+        self.decoder.send_packet(&Packet::copy(payload)).map_err(decode_error)?;
+        let mut frame = frame::Video::empty();
+        self.decoder.receive_frame(&mut frame).map_err(decode_error)?;
+        if frame.is_corrupt() || frame.has_decode_errors() {
+            return Err(incomplete("part of the picture or a reference is missing"));
+        }
+        Picture::from_frame(&frame)
+    }
+
+    /// Forgets the chain, ready for the keyframe of another.
+    pub fn reset(&mut self) {
+        self.decoder.flush();
+    }
+}
+
+fn decode_error(source: ffmpeg_next::Error) -> Error {
+    if source == crate::ffmpeg::AGAIN {
+        return incomplete("no picture: the chain does not begin with a keyframe");
+    }
+    Error::Decode { codec: H264, source }
+}
+
+fn incomplete(problem: &'static str) -> Error {
+    Error::Incomplete { codec: H264, problem }
+}
