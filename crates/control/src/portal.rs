@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use gibbon_handoff::{Cause, InfoSender, Source};
-use gibbon_media::{Description, HandoffId, NodeId, Role, Scheme, SessionId, StreamName};
+use gibbon_handoff::{Cause, InfoSender, Move, Reason, Source};
+use gibbon_media::{Description, GroupId, HandoffId, NodeId, Role, Scheme, SessionId, StreamName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -65,6 +65,8 @@ pub struct NodeInfo {
     pub location: Option<Location>,
     /// Nodes of one failure domain may fail together.
     pub failure_domain: Option<String>,
+    /// Whether it is connected and reports. Lost nodes are remembered for some minutes.
+    pub up: bool,
     /// Legs it carries.
     pub legs: u32,
     /// Legs it can carry.
@@ -163,34 +165,86 @@ pub struct HandoffInfo {
     /// Why.
     #[schema(value_type = String)]
     pub cause: Cause,
-    /// The first edge.
+    /// The first edge: of the first move, if the moves begin at different edges.
     #[schema(value_type = String)]
     pub from: NodeId,
     /// The second edge.
     #[schema(value_type = String)]
     pub to: NodeId,
+    /// The legs that move, in order.
+    #[schema(value_type = Vec<LegMove>)]
+    pub moves: Vec<Move>,
     /// Why that edge.
     pub selection: String,
     /// Who sends the prefetch information.
     #[schema(value_type = String)]
     pub prefetch_info: InfoSender,
-    /// `running`, `completed`, `rolled_back` or `failed`.
-    pub outcome: String,
+    /// How it stands.
+    pub outcome: HandoffOutcome,
     /// Why it was rolled back or failed.
-    pub reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub reason: Option<Reason>,
     /// What happened when.
     pub progress: Vec<ProgressInfo>,
+}
+
+/// For the OpenAPI document: the shape of a [`Move`].
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub struct LegMove {
+    description: u8,
+    from: String,
+    to: String,
+    fetch: String,
+}
+
+/// How a hand-off stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandoffOutcome {
+    /// It is under way.
+    Running,
+    /// The legs are at the new edge.
+    Completed,
+    /// The legs are back where they were.
+    RolledBack,
+    /// Neither; the session says where its legs are.
+    Failed,
+}
+
+impl HandoffOutcome {
+    /// The word for it in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HandoffOutcome::Running => "running",
+            HandoffOutcome::Completed => "completed",
+            HandoffOutcome::RolledBack => "rolled_back",
+            HandoffOutcome::Failed => "failed",
+        }
+    }
 }
 
 /// One step of a hand-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProgressInfo {
     /// `selected`, `prefetch_sent`, `ready`, `attach_sent`, `attached`, `held`, `settled`, `finish_sent`,
-    /// `completed`, `rolled_back` or `failed`.
+    /// `closed`, `rolling_back`, `return_sent`, `completed`, `rolled_back` or `failed`.
     pub step: String,
     /// The description concerned, if one is.
     #[schema(value_type = Option<u8>)]
     pub description: Option<Description>,
+    /// The edge concerned, if one is.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub edge: Option<NodeId>,
+    /// The group from which on, where it matters.
+    #[schema(value_type = Option<u64>)]
+    #[serde(default)]
+    pub group: Option<GroupId>,
+    /// What went wrong, if something did.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub reason: Option<Reason>,
     /// When, in µs since the epoch.
     pub at_us: u64,
 }
@@ -226,6 +280,20 @@ pub enum Event {
         /// The step.
         progress: ProgressInfo,
     },
+    /// The reader was too slow, and events were left out.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// `GET /healthz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Rises with each start of the coordinator.
+    pub term: u64,
+    /// Nodes that are up.
+    pub nodes_up: u32,
 }
 
 /// Every refusal of the portal.
