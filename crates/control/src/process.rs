@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -130,6 +131,16 @@ pub async fn stop_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// The address others reach a node at: `advertise` if given, else what it is `bound` to, on loopback if
+/// that is every interface.
+pub fn advertised(bound: SocketAddr, advertise: Option<SocketAddr>) -> SocketAddr {
+    match advertise {
+        Some(address) => address,
+        None if bound.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, bound.port()).into(),
+        None => bound,
     }
 }
 

@@ -11,7 +11,7 @@ mod viewer;
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use gibbon_control::{
     link,
@@ -86,14 +86,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let address = match options.advertise {
-        Some(address) => address,
-        None if bound.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], bound.port())),
-        None => bound,
-    };
-    if address.port() == 0 {
-        bail!("--advertise needs a port");
-    }
+    let address = process::advertised(bound, options.advertise);
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
     let edge =
         Edge::new(options.id.clone(), endpoint.clone(), Network::new(options.upstream), grant_key);
