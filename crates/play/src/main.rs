@@ -1,0 +1,2 @@
+//! gibbon-play
+fn main() {}
