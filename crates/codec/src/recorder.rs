@@ -8,25 +8,33 @@ use ffmpeg_next::{
 };
 use gibbon_media::{AudioTrack, Catalog, Cue, Frame, MediaTime, VideoTrack};
 
-use crate::{Error, captions};
+use crate::{Error, PACKET_US, captions};
 
-/// What is held until the first keyframe of the pictures says what they are, in packets: the oldest
-/// goes first.
+/// What is held until the first keyframe of the pictures says what they are: the oldest goes first.
 const MAX_HELD: usize = 1024;
 const MICROSECONDS: Rational = Rational(1, 1_000_000);
 
 /// Writes the media of a stream to a Matroska file (or a pipe) that any player plays: H.264 as it
 /// comes, Opus, and captions as SubRip.
+///
+/// The recording begins with the first keyframe of the pictures, or with the first sound if the stream
+/// has no pictures; what lies before is left out.
 pub struct Recorder {
     file: String,
     output: format::context::Output,
-    start: MediaTime,
     track: Option<VideoTrack>,
     video: Option<Stream>,
     audio: Option<Stream>,
     text: Option<Stream>,
-    held: VecDeque<Packet>,
-    is_open: bool,
+    /// The media time that is time 0 of the recording, once its header is written.
+    start: Option<MediaTime>,
+    held: VecDeque<Held>,
+}
+
+/// What came before the recording began.
+enum Held {
+    Audio(Frame),
+    Text(Cue),
 }
 
 /// A stream of the recording.
@@ -38,9 +46,8 @@ struct Stream {
 }
 
 impl Recorder {
-    /// Creates the recording `file` (a path or an FFmpeg URL such as `pipe:1`) of a stream. Its time 0
-    /// is `start`; media before that are left out.
-    pub fn create(file: &str, catalog: &Catalog, start: MediaTime) -> Result<Self, Error> {
+    /// Creates the recording `file` (a path or an FFmpeg URL such as `pipe:1`) of a stream.
+    pub fn create(file: &str, catalog: &Catalog) -> Result<Self, Error> {
         crate::ffmpeg::ready();
         let record_error = |source| Error::Record { file: file.to_owned(), source };
         if file.contains('\0') {
@@ -56,75 +63,76 @@ impl Recorder {
         let video = catalog.video.as_ref().map(|v| add(video_parameters(v, &[])?));
         let audio = catalog.audio.as_ref().map(|a| add(audio_parameters(a)?));
         let text = catalog.text.as_ref().map(|_| add(text_parameters()));
-        let mut recorder = Self {
+        Ok(Self {
             file: file.to_owned(),
-            start,
             track: catalog.video.clone(),
             video: video.transpose().map_err(record_error)?,
             audio: audio.transpose().map_err(record_error)?,
             text: text.transpose().map_err(record_error)?,
             output,
+            start: None,
             held: VecDeque::new(),
-            is_open: false,
-        };
-        if recorder.video.is_none() {
-            recorder.open()?;
-        }
-        Ok(recorder)
+        })
     }
 
     /// Records the next picture. To be decodable, a chain must be recorded from its keyframe on.
     /// What is not later than the picture before is left out.
     pub fn video(&mut self, frame: &Frame) -> Result<(), Error> {
-        let Some(stamp) = self.stamp(frame.time) else { return Ok(()) };
-        if !self.is_open {
-            if !frame.flags.is_key() {
-                return Ok(());
-            }
+        if self.start.is_none() && frame.flags.is_key() {
             self.describe_video(&parameter_sets(&frame.payload))
                 .map_err(|e| self.record_error(e))?;
-            self.open()?;
+            self.open(frame.time)?;
         }
+        let Some(stamp) = self.stamp(frame.time) else { return Ok(()) };
         let Some(index) = advance(&mut self.video, stamp, true) else { return Ok(()) };
-        let mut packet = packet_of(&frame.payload, index, stamp, 0);
-        if frame.flags.is_key() {
-            packet.set_flags(packet::Flags::KEY);
-        }
-        self.write(packet)
+        self.write(packet_of(&frame.payload, index, stamp, 0), frame.flags.is_key())
     }
 
     /// Records the next packet of sound.
     pub fn audio(&mut self, frame: &Frame) -> Result<(), Error> {
+        if self.start.is_none() && self.video.is_none() {
+            self.open(frame.time)?;
+        }
+        if self.start.is_none() {
+            self.hold(Held::Audio(frame.clone()));
+        }
         let Some(stamp) = self.stamp(frame.time) else { return Ok(()) };
         let Some(index) = advance(&mut self.audio, stamp, true) else { return Ok(()) };
-        let mut packet = packet_of(&frame.payload, index, stamp, i64::from(crate::PACKET_US));
-        packet.set_flags(packet::Flags::KEY);
-        self.write(packet)
+        self.write(packet_of(&frame.payload, index, stamp, PACKET_US.into()), true)
     }
 
-    /// Records a cue; each once, in order of their start.
+    /// Records a cue; each once, in order of their start. One that began before the recording is
+    /// shown from its beginning.
     pub fn text(&mut self, cue: &Cue) -> Result<(), Error> {
+        if self.start.is_none() {
+            self.hold(Held::Text(cue.clone()));
+        }
         let Some(end) = self.stamp(cue.end).filter(|end| *end > 0) else { return Ok(()) };
-        // A cue that began before the recording is shown from its beginning.
         let stamp = self.stamp(cue.start).unwrap_or(0);
         let Some(index) = advance(&mut self.text, stamp, false) else { return Ok(()) };
         let text = captions::to_subrip(&cue.text);
-        let mut packet = packet_of(text.as_bytes(), index, stamp, end - stamp);
-        packet.set_flags(packet::Flags::KEY);
-        self.write(packet)
+        self.write(packet_of(text.as_bytes(), index, stamp, end - stamp), true)
     }
 
     /// Completes the recording.
     pub fn finish(mut self) -> Result<(), Error> {
-        if !self.is_open {
-            return Err(self.record_error(ffmpeg::Error::InvalidData));
+        if self.start.is_none() {
+            // Nothing came: a player is to find an empty recording, not a broken one.
+            self.open(MediaTime(0))?;
         }
         self.output.write_trailer().map_err(|e| self.record_error(e))
     }
 
-    /// Media time as time in the recording, in µs.
+    /// Media time as time in the recording, in µs; `None` before its beginning.
     fn stamp(&self, time: MediaTime) -> Option<i64> {
-        time.0.checked_sub(self.start.0).and_then(|t| i64::try_from(t).ok())
+        time.0.checked_sub(self.start?.0).and_then(|t| i64::try_from(t).ok())
+    }
+
+    fn hold(&mut self, held: Held) {
+        if self.held.len() == MAX_HELD {
+            self.held.pop_front();
+        }
+        self.held.push_back(held);
     }
 
     /// Tells the file what the pictures are.
@@ -137,8 +145,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes the file's header, then what was held.
-    fn open(&mut self) -> Result<(), Error> {
+    /// Begins the recording: writes the header, then what was held.
+    fn open(&mut self, start: MediaTime) -> Result<(), Error> {
         let mut options = Dictionary::new();
         // Cues are few: do not hold back pictures and sound to wait for them, nor a live pipe.
         options.set("max_interleave_delta", "500000");
@@ -146,17 +154,16 @@ impl Recorder {
         options.set("flush_packets", "1");
         let written = self.output.write_header_with(options).map(drop);
         written.map_err(|e| self.record_error(e))?;
-        self.is_open = true;
-        std::mem::take(&mut self.held).into_iter().try_for_each(|packet| self.write(packet))
+        self.start = Some(start);
+        std::mem::take(&mut self.held).into_iter().try_for_each(|held| match held {
+            Held::Audio(frame) => self.audio(&frame),
+            Held::Text(cue) => self.text(&cue),
+        })
     }
 
-    fn write(&mut self, mut packet: Packet) -> Result<(), Error> {
-        if !self.is_open {
-            if self.held.len() == MAX_HELD {
-                self.held.pop_front();
-            }
-            self.held.push_back(packet);
-            return Ok(());
+    fn write(&mut self, mut packet: Packet, key: bool) -> Result<(), Error> {
+        if key {
+            packet.set_flags(packet::Flags::KEY);
         }
         let stream = self.output.stream(packet.stream());
         packet.rescale_ts(MICROSECONDS, stream.map_or(MICROSECONDS, |s| s.time_base()));

@@ -15,6 +15,7 @@ const H264: &str = "H.264";
 /// Decodes chains of coded frames, each from a keyframe on, without delay and without threads: what
 /// comes out depends only on what went in. Between chains use [`reset`](Self::reset).
 pub struct VideoDecoder {
+    codec: Codec,
     decoder: decoder::Video,
 }
 
@@ -22,22 +23,11 @@ impl VideoDecoder {
     /// Opens a decoder.
     pub fn new(codec: Codec) -> Result<Self, Error> {
         crate::ffmpeg::ready();
-        let Codec::H264 = codec;
-        let found = decoder::find(codec::Id::H264).ok_or_else(|| Error::MissingDecoder {
-            file: "the stream".to_owned(),
-            codec: H264.to_owned(),
-        })?;
-        let mut context = codec::Context::new_with_codec(found);
-        context.set_flags(Flags::LOW_DELAY);
-        context.set_threading(threading::Config::count(1));
-        let mut decoder = context.decoder();
-        // Damage is to be told, not smoothed over: the merger has better to show.
-        decoder.check(Check::EXPLODE | Check::CAREFUL);
-        decoder.conceal(Conceal::empty());
-        Ok(Self { decoder: decoder.video().map_err(decode_error)? })
+        Ok(Self { codec, decoder: open(codec)? })
     }
 
-    /// Decodes the next frame of the chain. After an error the chain is of no more use.
+    /// Decodes the next frame of the chain. After an error the chain is of no more use. That no frame
+    /// is left out (which FFmpeg need not notice) is up to the caller.
     pub fn decode(&mut self, payload: &[u8]) -> Result<Picture, Error> {
         if payload.is_empty() {
             // To FFmpeg an empty packet is the end of the stream.
@@ -52,10 +42,28 @@ impl VideoDecoder {
         Picture::from_frame(&frame)
     }
 
-    /// Forgets the chain, ready for the keyframe of another.
-    pub fn reset(&mut self) {
-        self.decoder.flush();
+    /// Forgets the chain, ready for the keyframe of another. To be called before each keyframe.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        // Not `flush`: after a damaged frame FFmpeg's decoder keeps a state that shows in the pictures.
+        self.decoder = open(self.codec)?;
+        Ok(())
     }
+}
+
+fn open(codec: Codec) -> Result<decoder::Video, Error> {
+    let Codec::H264 = codec;
+    let found = decoder::find(codec::Id::H264).ok_or_else(|| Error::MissingDecoder {
+        file: "the stream".to_owned(),
+        codec: H264.to_owned(),
+    })?;
+    let mut context = codec::Context::new_with_codec(found);
+    context.set_flags(Flags::LOW_DELAY);
+    context.set_threading(threading::Config::count(1));
+    let mut decoder = context.decoder();
+    // Damage is to be told, not smoothed over: the merger has better to show.
+    decoder.check(Check::EXPLODE | Check::CAREFUL);
+    decoder.conceal(Conceal::empty());
+    decoder.video().map_err(decode_error)
 }
 
 fn decode_error(source: ffmpeg_next::Error) -> Error {

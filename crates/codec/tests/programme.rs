@@ -1,5 +1,7 @@
 //! A programme is the same at a media time whenever and wherever it was started, loop after loop.
 
+#![allow(clippy::unwrap_used)] // Only in tests.
+
 mod support;
 
 use std::{collections::BTreeMap, fs};
@@ -99,11 +101,11 @@ fn what_is_at_a_media_time_does_not_depend_on_the_start() {
 #[test]
 fn pictures_come_at_a_constant_rate_each_the_nearest_in_time() {
     let at = |rate: &str| {
-        let rate = Some(rate.parse().unwrap());
-        let options = ProgrammeOptions { rate, sound: false, ..small() };
+        let rate: FrameRate = rate.parse().unwrap();
+        let options = ProgrammeOptions { rate: Some(rate), sound: false, ..small() };
         let mut programme = Programme::open(&clip("bbb.mp4"), &options, MediaTime(0)).unwrap();
         programme.start_at(MediaTime(16_000_000)).unwrap();
-        take(&mut programme, rate.unwrap().num() as usize).0.into_values().collect::<Vec<u128>>()
+        take(&mut programme, rate.num() as usize).0.into_values().collect::<Vec<u128>>()
     };
     let native = at("24");
     let doubled = at("48");
