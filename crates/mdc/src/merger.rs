@@ -182,9 +182,9 @@ impl Merger {
         frames: u32,
     ) {
         let key = ChainKey::new(description, header);
-        let acceptable = self.clock.is_some() && !self.is_ahead(&key) && !self.is_over(&key);
-        if let (true, Medium::Text, Some(text)) = (acceptable, header.medium, &mut self.text) {
-            text.end(now, key, frames);
+        let useful = !self.is_ahead(&key) && !self.is_over(&key, now);
+        if let (true, Medium::Text, Some(text)) = (useful, header.medium, &mut self.text) {
+            text.end(key, frames);
         }
     }
 
@@ -200,7 +200,7 @@ impl Merger {
         if self.finished || index >= MAX_FRAMES_PER_GROUP || self.is_ahead(&key) {
             return Admission::Refused;
         }
-        let (due, over) = (clock.due(frame.time), self.is_over(&key));
+        let (due, over) = (clock.due(frame.time), self.is_over(&key, now));
         let belongs = self.grid(&key).group_at(frame.time) == key.group;
         match medium {
             Medium::Video => {
@@ -222,17 +222,19 @@ impl Merger {
         self.grids[key.description.index()]
     }
 
-    /// Whether a group is beyond what is held.
+    /// Whether a group is beyond what is held; any is, before the clock is anchored.
     fn is_ahead(&self, key: &ChainKey) -> bool {
         let grid = self.grid(key);
-        let delay = self.clock.as_ref().map_or(Duration::ZERO, PlayoutClock::max);
-        let held = delay + grid.duration() * MAX_GROUPS_AHEAD;
-        grid.start_of(key.group) > self.position + held
+        self.clock.as_ref().is_none_or(|clock| {
+            let held = clock.max() + grid.duration() * MAX_GROUPS_AHEAD;
+            grid.start_of(key.group) > self.position + held
+        })
     }
 
-    /// Whether a group ended before the playout position.
-    fn is_over(&self, key: &ChainKey) -> bool {
-        self.grid(key).end_of(key.group) <= self.position
+    /// Whether a group has ended before the playout position.
+    fn is_over(&self, key: &ChainKey, now: Duration) -> bool {
+        let end = self.grid(key).end_of(key.group);
+        self.clock.as_ref().is_some_and(|clock| clock.due(end) <= now)
     }
 
     /// The slack of pictures, or of sound where there are none, decides whether the delay grows.

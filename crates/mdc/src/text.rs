@@ -2,10 +2,10 @@
 //!
 //! A cue counts as *missed* (once, by its id) if it was learned of later than `TOLERANCE` after its
 //! start was due; it is shown all the same if it has not ended. What was never learned of cannot be
-//! counted cue by cue: a group of description 0's grid which no whole text group of either description
-//! covered by its end counts as one missed cue, unless a cue is known that starts in it. Both count
-//! only from the first thing shown on: a cue that began before a viewer joined is not missed. A group
-//! is whole when its end has been told (`Merger::handle_group_end`) and all its frames are here.
+//! counted cue by cue: a group of description 0's grid which no whole text groups of either description
+//! cover when it ends counts as one missed cue. Both count only from the first thing shown on: a cue
+//! that began before a viewer joined is not missed. A group is whole when its end has been told
+//! (`Merger::handle_group_end`) and all its frames are here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,11 +14,7 @@ use std::{
 
 use gibbon_media::{Cue, Description, Frame, GroupGrid, GroupId, MediaTime};
 
-use crate::{
-    Admission, ChainKey, PlayoutClock,
-    copies::{Copies, MAX_FRAMES_PER_GROUP},
-    stats::TextStats,
-};
+use crate::{Admission, ChainKey, PlayoutClock, copies::Copies, stats::TextStats};
 
 /// A cue this much late is as good as in time.
 const TOLERANCE: Duration = Duration::from_millis(200);
@@ -43,15 +39,11 @@ pub(crate) struct Text {
 struct TextGroup {
     seen: BTreeSet<u32>,
     frames: Option<u32>,
-    whole_since: Option<Duration>,
 }
 
 impl TextGroup {
-    fn note_whole(&mut self, now: Duration) {
-        let here = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
-        if self.whole_since.is_none() && self.frames == Some(here) {
-            self.whole_since = Some(now);
-        }
+    fn is_whole(&self) -> bool {
+        self.frames.and_then(|frames| usize::try_from(frames).ok()) == Some(self.seen.len())
     }
 }
 
@@ -96,7 +88,6 @@ impl Text {
         if !group.seen.insert(index) {
             return Admission::Duplicate;
         }
-        group.note_whole(now);
         self.learn(now, clock, cue)
     }
 
@@ -116,11 +107,9 @@ impl Text {
     }
 
     /// The group has `frames` frames.
-    pub fn end(&mut self, now: Duration, key: ChainKey, frames: u32) {
-        let whole = frames <= MAX_FRAMES_PER_GROUP;
-        if let Some(group) = self.copies.begin(key).filter(|_| whole) {
+    pub fn end(&mut self, key: ChainKey, frames: u32) {
+        if let Some(group) = self.copies.begin(key) {
             group.frames.get_or_insert(frames);
-            group.note_whole(now);
         }
     }
 
@@ -140,30 +129,23 @@ impl Text {
     /// Judges the groups that have ended at `now`, and forgets what has passed.
     pub fn settle(&mut self, now: Duration, clock: &PlayoutClock) {
         while let Some((since, group)) = self.expected {
-            let ends = clock.due(self.grids[0].end_of(group));
-            if ends > now {
+            if clock.due(self.grids[0].end_of(group)) > now {
                 break;
             }
-            let lost = !self.covered(group, ends) && !self.known_to_start_in(group);
-            self.stats.missed += u64::from(lost);
+            self.stats.missed += u64::from(!self.is_covered(group));
             self.expected = Some((since, group.next()));
         }
         self.forget(clock.position(now));
     }
 
-    fn covered(&self, group: GroupId, by: Duration) -> bool {
+    fn is_covered(&self, group: GroupId) -> bool {
         let whole = |description, group| {
-            let mut copies = self.copies.of(description, group);
-            copies.any(|(_, copy)| copy.whole_since.is_some_and(|since| since <= by))
+            self.copies.of(description, group).any(|(_, copy)| copy.is_whole())
         };
         let last = self.grids[0].end_of(group).back(Duration::from_micros(1));
         let first = self.grids[1].group_at(self.grids[0].start_of(group)).0;
         let mut others = (first..=self.grids[1].group_at(last).0).map(GroupId);
         whole(Description::Zero, group) || others.all(|other| whole(Description::One, other))
-    }
-
-    fn known_to_start_in(&self, group: GroupId) -> bool {
-        self.cues.values().any(|cue| self.grids[0].group_at(cue.start) == group)
     }
 
     /// Groups and cues are kept a group longer than they last: the two grids may be half a group apart.

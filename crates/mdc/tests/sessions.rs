@@ -96,6 +96,8 @@ fn side_frames_of_a_viewer_who_chose_one_description_are_told_apart() {
 fn a_viewer_joins_at_the_playout_position_in_the_middle_of_a_group_and_of_a_cue() {
     let catalog = stream(Scheme::Alternating);
     let mut viewer = Viewer::joins(&catalog, Config::default(), ms(3250));
+    // The second edge's answer moves nothing.
+    viewer.merger.handle_accepted(JOINED + ms(5), ORIGIN + ms(3290));
     let deliveries = viewer.send(&programme(&catalog), ON_TIME);
     viewer.watch(deliveries, JOINED + 4 * SECOND);
     let shown = viewer.shown();
@@ -172,7 +174,11 @@ fn deadlines_count_whether_or_not_anything_arrives() {
     // Cues 2 and 3 are not known of; what is known is that five text groups never came.
     assert_eq!((stats.text.cues, stats.text.missed), (1, 5));
     assert_eq!(viewer.merger.poll(JOINED + 20 * SECOND), None);
+    assert_eq!(viewer.merger.next_deadline(), None);
     assert_eq!(viewer.merger.finish(JOINED + 20 * SECOND), stats);
+    viewer.receive(JOINED + 8 * SECOND, programme(&catalog).pop().unwrap());
+    viewer.receive(JOINED + 8 * SECOND, video(&catalog, 10, 1).pop().unwrap());
+    assert_eq!(viewer.admissions.last(), Some(&Admission::Refused));
 }
 
 #[test]
@@ -199,7 +205,9 @@ fn a_frame_after_its_deadline_does_not_help_itself_but_those_after_it() {
     // Due 1 s after it was published; the two frames after it wait for it, 41.7 ms each.
     assert_eq!((stats.frames.frozen, stats.freezes.longest_ms), (3, 125));
     assert_eq!(stats.frames.central, stats.frames.expected - 3);
-    assert_eq!(viewer.admissions.iter().filter(|a| **a == Admission::Late).count() % 2, 0);
+    let late =
+        |viewer: &Viewer| viewer.admissions.iter().filter(|a| **a == Admission::Late).count();
+    assert_eq!(late(&viewer), late(&watch(&catalog, ON_TIME).0) + 2);
 }
 
 #[test]
@@ -325,18 +333,42 @@ fn a_hole_while_the_decoder_is_primed_begins_the_sound_again_behind_it() {
 #[test]
 fn sound_goes_on_when_a_restarted_encoder_is_off_the_grid() {
     let catalog = stream(Scheme::Alternating);
+    let gap_ms = |shift: fn(MediaTime) -> MediaTime| {
+        let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+        let mut parcels = audio(&catalog, 10);
+        for parcel in parcels.iter_mut().filter(|p| p.header.group.0 >= 1004) {
+            let frame = parcel.frame.as_mut().unwrap();
+            frame.time = shift(frame.time);
+            let group = catalog.grid(parcel.description).group_at(frame.time);
+            parcel.header = header(Medium::Audio, group, 2);
+            parcel.index = u32::try_from(frame.time.0 % 1_000_000 / 20_000).unwrap();
+        }
+        let deliveries = viewer.send(&parcels, ON_TIME);
+        viewer.watch(deliveries, JOINED + 8 * SECOND);
+        let heard = viewer.heard();
+        assert!(heard.is_sorted_by_key(Sound::time));
+        assert!(heard.len().abs_diff(400) <= 1, "{}", heard.len());
+        viewer.merger.stats().audio.gap_ms
+    };
+    assert_eq!(gap_ms(|time| time + ms(7)), 0);
+    assert_eq!(gap_ms(|time| time.back(ms(7))), 0);
+    // Nearer to the next place than to its own.
+    assert_eq!(gap_ms(|time| time + ms(12)), 20);
+}
+
+#[test]
+fn what_arrives_after_its_group_has_played_is_late() {
+    let catalog = stream(Scheme::Alternating);
+    let cues = [cue(1, ms(100), ms(200))];
+    let mut parcels = programme(&catalog);
+    parcels.extend(text(&catalog, 1, &cues));
+    parcels.retain(|p| p.header.group == GroupId(1000) && p.frame.is_some());
+    assert_eq!(parcels.len(), 2 * (24 + 50 + 1));
     let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
-    let mut parcels = audio(&catalog, 10);
-    for parcel in parcels.iter_mut().filter(|p| p.header.group.0 >= 1004) {
-        parcel.header = header(Medium::Audio, parcel.header.group, 2);
-        let frame = parcel.frame.as_mut().unwrap();
-        frame.time = frame.time + ms(7);
-    }
-    let deliveries = viewer.send(&parcels, ON_TIME);
-    viewer.watch(deliveries, JOINED + 8 * SECOND);
-    let stats = viewer.merger.stats();
-    assert_eq!(stats.audio.gap_ms, 0);
-    assert!(stats.audio.expected_ms >= 7880);
+    viewer.poll(JOINED + 2 * SECOND);
+    parcels.into_iter().for_each(|parcel| viewer.receive(JOINED + 2 * SECOND, parcel));
+    assert!(viewer.admissions.iter().all(|a| *a == Admission::Late));
+    assert_eq!((viewer.merger.stats().text.missed, viewer.cues()), (0, vec![]));
 }
 
 #[test]
@@ -349,6 +381,34 @@ fn a_cue_learned_too_late_is_missed_once_and_still_shown_while_it_lasts() {
     });
     assert_eq!(viewer.cues(), [1, 3]);
     assert_eq!((stats.text.cues, stats.text.missed), (2, 2));
+}
+
+#[test]
+fn a_cue_that_began_before_the_first_picture_is_not_missed_however_late_it_is_learned_of() {
+    let catalog = stream(Scheme::Alternating);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), ms(3000));
+    let deliveries = viewer.send(&programme(&catalog), |p| {
+        Some(if p.header.medium == Medium::Text { ms(300) } else { ms(10) })
+    });
+    viewer.watch(deliveries, JOINED + 4 * SECOND);
+    // Cue 1 began at 1.5 s, playback at 2 s.
+    assert_eq!(viewer.cues(), [1, 2, 3]);
+    assert_eq!(viewer.merger.stats().text.missed, 0);
+}
+
+#[test]
+fn a_cue_repeated_on_the_other_grid_after_it_has_ended_stays_known() {
+    let catalog = stream(Scheme::Temporal);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    let mut parcels = video(&catalog, 10, 1);
+    parcels.extend(text(&catalog, 10, &[cue(9, ms(3600), ms(3700))]));
+    // Group 1003 of description 1 lasts from 3.5 s to 4.5 s and arrives at 4.2 s.
+    let deliveries = viewer.send(&parcels, |p| {
+        let late = is(p, Medium::Text, 1003) && p.description == Description::One;
+        Some(ms(if late { 1700 } else { 10 }))
+    });
+    viewer.watch(deliveries, JOINED + 8 * SECOND);
+    assert_eq!((viewer.cues(), viewer.merger.stats().text.missed), (vec![9], 0));
 }
 
 #[test]
@@ -420,6 +480,19 @@ fn the_delay_grows_by_a_fifth_at_most_where_frames_keep_arriving_late() {
     // One late group is no reason.
     let once = |p: &Parcel| Some(if p.header.group.0 == 1004 { ms(1200) } else { ms(10) });
     assert_eq!(watch(&catalog, once).1.playout_delay.max, 1000);
+}
+
+#[test]
+fn what_only_serves_to_decode_does_not_count_as_slack() {
+    let catalog = stream(Scheme::Alternating);
+    let config = Config { playout_delay: ms(300), ..Config::default() };
+    // Playback begins at 3.6 s; the group, at 3 s.
+    let mut viewer = Viewer::joins(&catalog, config, ms(3900));
+    let deliveries = viewer.send(&video(&catalog, 4, 1), ON_TIME);
+    viewer.watch(deliveries, JOINED + ms(50));
+    let slack = viewer.merger.slack(Description::One).unwrap();
+    assert_eq!(slack.group, GroupId(1003));
+    assert!(slack.worst_us >= -10_000 && slack.latest_us > 250_000, "{slack:?}");
 }
 
 #[test]
