@@ -357,6 +357,24 @@ fn sound_goes_on_when_a_restarted_encoder_is_off_the_grid() {
 }
 
 #[test]
+fn sound_of_two_encoders_at_once_is_not_mixed() {
+    let catalog = stream(Scheme::Alternating);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    let mut parcels = audio(&catalog, 10);
+    let mut others = parcels.clone();
+    for parcel in &mut others {
+        parcel.header = header(Medium::Audio, parcel.header.group, 2);
+        let frame = parcel.frame.as_mut().unwrap();
+        frame.time = frame.time + ms(5);
+    }
+    parcels.extend(others);
+    let deliveries = viewer.send(&parcels, ON_TIME);
+    viewer.watch(deliveries, JOINED + 4 * SECOND);
+    let heard = viewer.heard();
+    assert!(heard.windows(2).all(|pair| pair[1].time() == pair[0].time() + ms(20)));
+}
+
+#[test]
 fn what_arrives_after_its_group_has_played_is_late() {
     let catalog = stream(Scheme::Alternating);
     let cues = [cue(1, ms(100), ms(200))];
@@ -381,6 +399,23 @@ fn a_cue_learned_too_late_is_missed_once_and_still_shown_while_it_lasts() {
     });
     assert_eq!(viewer.cues(), [1, 3]);
     assert_eq!((stats.text.cues, stats.text.missed), (2, 2));
+}
+
+#[test]
+fn a_late_cue_takes_its_turn_when_it_is_learned_of() {
+    let catalog = stream(Scheme::Alternating);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    for (at, parcel) in viewer.send(&video(&catalog, 2, 1), |_| Some(ms(0))) {
+        viewer.receive(at, parcel);
+    }
+    let mut parcels = text(&catalog, 1, &[cue(1, ms(0), ms(900))]);
+    parcels.truncate(1);
+    parcels.into_iter().for_each(|parcel| viewer.receive(JOINED + ms(600), parcel));
+    viewer.poll(JOINED + ms(800));
+    let turn = viewer.seen.iter().position(|due| matches!(due, Due::Cue(_))).unwrap();
+    let before = |due: &Due| matches!(due, Due::Video(shown) if shown.deadline < JOINED + ms(600));
+    assert_eq!(turn, viewer.seen.iter().filter(|due| before(due)).count());
+    assert!(turn > 10 && turn + 1 < viewer.seen.len());
 }
 
 #[test]
@@ -457,6 +492,21 @@ fn a_stream_without_video_or_sound_still_shows_its_cues() {
     assert_eq!(viewer.cues(), [1, 2, 3]);
     assert_eq!((stats.text.missed, stats.frames.expected), (1, 0));
     assert!(viewer.admissions.contains(&Admission::Refused));
+}
+
+#[test]
+fn a_stream_of_sound_and_text_alone_knows_what_text_it_lost() {
+    let mut catalog = stream(Scheme::Alternating);
+    let mut parcels = audio(&catalog, 10);
+    parcels.extend(text(&catalog, 10, &[]));
+    catalog.video = None;
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    let lost = |p: &Parcel| (!is(p, Medium::Text, 1005)).then_some(ms(10));
+    let deliveries = viewer.send(&parcels, lost);
+    viewer.watch(deliveries, JOINED + 8 * SECOND);
+    let stats = viewer.merger.stats();
+    assert_eq!((stats.text.missed, stats.audio.gap_ms), (1, 0));
+    assert!(viewer.merger.slack(Description::One).unwrap().at_least(ms(990)));
 }
 
 #[test]
@@ -570,8 +620,7 @@ fn pictures_held_are_bounded_in_bytes_and_let_go_when_played() {
 }
 
 #[test]
-fn a_long_session_holds_no_more_than_its_window() {
-    // A flood of cues is bounded, and forgotten when it has played.
+fn a_flood_of_cues_is_bounded_and_forgotten_when_it_has_played() {
     let catalog = stream(Scheme::Alternating);
     let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
     let flood = |second: u64| {
@@ -588,6 +637,27 @@ fn a_long_session_holds_no_more_than_its_window() {
         let admissions = &viewer.admissions[before..];
         let refused = admissions.iter().filter(|a| **a == Admission::Refused).count();
         assert_eq!((admissions.len(), refused), (300, 44));
+    }
+}
+
+#[test]
+fn a_long_session_holds_no_more_than_a_short_one() {
+    for scheme in Scheme::ALL {
+        let catalog = stream(scheme);
+        let cues: Vec<_> = (0..30).map(|i| cue(i, ms(i * 2000), ms(i * 2000 + 900))).collect();
+        let mut parcels = video(&catalog, 60, 1);
+        parcels.extend(audio(&catalog, 60));
+        parcels.extend(text(&catalog, 60, &cues));
+        let held_after = |seconds: u64| {
+            let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+            let mut deliveries = viewer.send(&parcels, ON_TIME);
+            let end = JOINED + ms(seconds * 1000);
+            deliveries.retain(|(at, _)| *at <= end);
+            viewer.watch(deliveries, end);
+            format!("{:?}", viewer.merger).len()
+        };
+        let (short, long) = (held_after(6), held_after(56));
+        assert!(long.abs_diff(short) < short / 20, "{scheme}: {short} and {long}");
     }
 }
 
