@@ -1,2 +1,92 @@
-//! Gibbon coordinator.
-fn main() {}
+//! The binary `gibbon-coordinator`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+use gibbon_control::{
+    GrantSigner,
+    link::coordinator_identity,
+    portal::DEFAULT_PORTAL,
+    process::{self, Common},
+};
+use gibbon_coordinator::{
+    manager::Manager,
+    nodes,
+    portal::{self, Access},
+    service::Service,
+    term,
+    token::Token,
+};
+use gibbon_net::{Certificates, Endpoint, close};
+
+/// The service manager of a Gibbon network: knows its nodes, streams and sessions, selects edges, and hands
+/// sessions off from edge to edge
+#[derive(Parser)]
+#[command(name = "gibbon-coordinator", version)]
+struct Options {
+    /// Where origins and edges reach it, over QUIC
+    #[arg(long, env = "GIBBON_LISTEN", default_value = "127.0.0.1:4481", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where the portal listens, over HTTP. Not encrypted: beyond this machine, put it behind a proxy that is
+    #[arg(long, env = "GIBBON_PORTAL_LISTEN", default_value = DEFAULT_PORTAL, value_name = "ADDRESS")]
+    portal: SocketAddr,
+    /// Folder of certificates and keys; what is missing is made
+    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "FOLDER")]
+    certs: PathBuf,
+    /// Where it keeps what it must not forget: a file, or a folder that exists
+    #[arg(
+        long,
+        env = "GIBBON_STATE",
+        default_value = "state/coordinator.json",
+        value_name = "PATH"
+    )]
+    state: PathBuf,
+    /// The token that callers of the portal must show to change something; made on first use [default: portal.token in the folder of certificates]
+    #[arg(long, env = "GIBBON_PORTAL_TOKEN_FILE", value_name = "FILE")]
+    portal_token_file: Option<PathBuf>,
+    /// Let anybody who reaches the portal create sessions, without the token
+    #[arg(long, env = "GIBBON_OPEN_PORTAL")]
+    open_portal: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options: Options = process::parse()?;
+    options.common.start_logging()?;
+    run(options).await
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let certificates = Certificates::in_folder(&options.certs);
+    let signer = GrantSigner::load_or_make(&certificates)
+        .with_context(|| format!("no key to sign grants with in {}", options.certs.display()))?;
+    let token_file = options.portal_token_file.unwrap_or(certificates.file("portal.token"));
+    let access = Access { token: Token::load_or_make(&token_file)?, open: options.open_portal };
+    // Before the term is raised: a start that fails here was none.
+    let endpoint = Endpoint::node(&certificates, &coordinator_identity(), options.listen)?;
+    let listener = tokio::net::TcpListener::bind(options.portal)
+        .await
+        .with_context(|| format!("the portal cannot listen on {}/tcp", options.portal))?;
+    let term = term::begin(&options.state)?;
+    let service = Service::new(Manager::new(term, signer));
+    tracing::info!(
+        term = term.0,
+        nodes = %endpoint.local_address()?,
+        portal = %listener.local_addr()?,
+        token = %token_file.display(),
+        "the coordinator is ready"
+    );
+    let router = portal::router(service.clone(), access);
+    tokio::select! {
+        () = nodes::serve(endpoint.clone(), service.clone()) => {}
+        served = axum::serve(listener, router).into_future() => served?,
+        () = service.keep_time() => {}
+        () = process::stop_signal() => {}
+    }
+    tracing::info!("stopping; what streams goes on streaming");
+    endpoint.close(close::LEAVING, "the coordinator stops").await;
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! What an earlier start of the coordinator left behind, read off a client's report.
+
+use gibbon_handoff::{FromClient, Move, Report, Source, ToClient};
+use gibbon_media::{Description, NodeId};
+
+/// The moves that bring a hand-off to its end whose newest order the client reports, or that bring its legs
+/// back if it was being rolled back. Empty when nothing was under way, or while a leg is being recovered.
+///
+/// A hand-off that moved description 1 alone, as asked, looks like one that stopped half-way: it is brought
+/// together again, for sessions are placed together.
+pub fn moves_left(report: &Report) -> Vec<Move> {
+    let [Some(zero), Some(one)] = &report.legs else { return Vec::new() };
+    let legs = Legs { zero, one };
+    let Some(order) = &report.order else { return Vec::new() };
+    match order {
+        ToClient::Attach { description, from, to, .. } => match report.answer {
+            Some(FromClient::RolledBack { .. }) => legs.bring_back(from, Some(to)),
+            ref answer => {
+                let held = matches!(answer, Some(FromClient::Held { .. }));
+                legs.finish_move(*description, from, to, held)
+            }
+        },
+        ToClient::Return { to, .. } => legs.bring_back(to, None),
+        // A leg came back to the edge, or its connection is closed.
+        ToClient::Finish { edge, .. } if report.answer.is_some() || legs.holds(edge) => Vec::new(),
+        // Moving what has been moved is confirmed at once; the connection is closed after it.
+        ToClient::Finish { edge, .. } => vec![a_move(Description::Zero, edge, zero)],
+    }
+}
+
+/// The edges that deliver descriptions 0 and 1.
+struct Legs<'a> {
+    zero: &'a NodeId,
+    one: &'a NodeId,
+}
+
+impl Legs<'_> {
+    fn of(&self, description: Description) -> &NodeId {
+        match description {
+            Description::Zero => self.zero,
+            Description::One => self.one,
+        }
+    }
+
+    fn holds(&self, edge: &NodeId) -> bool {
+        self.zero == edge || self.one == edge
+    }
+
+    /// The newest order was to take `description` from `from` to `to`; `held` if that is done.
+    fn finish_move(
+        &self,
+        description: Description,
+        from: &NodeId,
+        to: &NodeId,
+        held: bool,
+    ) -> Vec<Move> {
+        let leg = self.of(description);
+        let other = description.other();
+        // The client has gone its own way, or the old edge goes on with the other description, which was
+        // to stay there: description 1 is always the first to move.
+        let stays = description == Description::Zero && self.one == from;
+        if leg != from && leg != to || held && (leg != to || stays) {
+            return Vec::new();
+        }
+        let with_other = match description {
+            Description::One => self.zero == from,
+            // So that a roll-back takes description 1 with it.
+            Description::Zero => self.one == to,
+        };
+        let moves = |d: Description| d == description || d == other && with_other;
+        [Description::One, Description::Zero]
+            .into_iter()
+            .filter(|d| moves(*d))
+            .map(|d| a_move(d, from, to))
+            .collect()
+    }
+
+    /// Every leg (those at `at`, if that is given) goes back to `home`.
+    fn bring_back(&self, home: &NodeId, at: Option<&NodeId>) -> Vec<Move> {
+        [Description::One, Description::Zero]
+            .into_iter()
+            .filter(|d| self.of(*d) != home && at.is_none_or(|at| self.of(*d) == at))
+            .map(|d| a_move(d, self.of(d), home))
+            .collect()
+    }
+}
+
+/// Fetched from the origin: what the first edge still holds is not known.
+fn a_move(description: Description, from: &NodeId, to: &NodeId) -> Move {
+    Move { description, from: from.clone(), to: to.clone(), fetch: Source::Origin }
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_handoff::{OrderId, Reason, Term};
+    use gibbon_media::{GroupId, HandoffId};
+
+    use super::*;
+
+    const ORDER: OrderId = OrderId { term: Term(1), step: 3, handoff: HandoffId(9) };
+
+    fn edge(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn attach(description: Description) -> ToClient {
+        let (from, to) = (edge("a"), edge("b"));
+        ToClient::Attach { order: ORDER, description, from, to, start: GroupId(7) }
+    }
+
+    fn take_back(description: Description) -> ToClient {
+        ToClient::Return { order: ORDER, description, to: edge("a") }
+    }
+
+    fn attached(description: Description) -> FromClient {
+        FromClient::Attached { order: ORDER, description, edge: edge("b"), start: GroupId(7) }
+    }
+
+    fn held(description: Description) -> FromClient {
+        FromClient::Held { order: ORDER, description }
+    }
+
+    fn undone(description: Description) -> FromClient {
+        FromClient::RolledBack { order: ORDER, description, reason: Reason::Late }
+    }
+
+    #[test]
+    fn what_was_left_behind_is_finished_or_brought_back() {
+        use Description::{One, Zero};
+        let finish = || ToClient::Finish { order: ORDER, edge: edge("a") };
+        let finished = FromClient::Finished { order: ORDER, edge: edge("a") };
+        let both = vec![(1, "a", "b"), (0, "a", "b")];
+        for (legs, order, answer, left) in [
+            ("aa", attach(One), None, both.clone()),
+            ("ab", attach(One), Some(attached(One)), both.clone()),
+            ("ab", attach(One), Some(held(One)), both.clone()),
+            ("aa", attach(One), Some(undone(One)), vec![]),
+            ("ab", attach(Zero), None, both.clone()),
+            ("bb", attach(Zero), Some(attached(Zero)), both.clone()),
+            ("bb", attach(Zero), Some(held(Zero)), both.clone()),
+            ("ab", attach(Zero), Some(undone(Zero)), vec![(1, "b", "a")]),
+            ("bb", finish(), None, vec![(0, "a", "b")]),
+            ("bb", finish(), Some(finished), vec![]),
+            ("ab", take_back(Zero), Some(held(Zero)), vec![(1, "b", "a")]),
+            ("bb", take_back(Zero), None, vec![(1, "b", "a"), (0, "b", "a")]),
+            ("aa", take_back(One), Some(held(One)), vec![]),
+            // One description alone, as asked for.
+            ("ca", attach(One), None, vec![(1, "a", "b")]),
+            ("ba", attach(Zero), Some(held(Zero)), vec![]),
+            ("ba", attach(Zero), Some(attached(Zero)), vec![(0, "a", "b")]),
+            // The client helped itself.
+            ("cc", attach(One), None, vec![]),
+            ("ac", attach(One), Some(held(One)), vec![]),
+        ] {
+            let legs: Vec<_> = legs.chars().map(|c| Some(edge(&c.to_string()))).collect();
+            let legs = [legs[0].clone(), legs[1].clone()];
+            let report = Report { revision: 1, legs, order: Some(order), answer };
+            let moves = moves_left(&report);
+            let moves: Vec<_> = moves
+                .iter()
+                .map(|m| (u8::from(m.description), m.from.as_str(), m.to.as_str()))
+                .collect();
+            assert_eq!(moves, left, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_up_while_a_leg_is_being_recovered() {
+        let report = Report {
+            revision: 1,
+            legs: [Some(edge("a")), None],
+            order: Some(attach(Description::One)),
+            answer: None,
+        };
+        assert_eq!(moves_left(&report), vec![]);
+    }
+}

@@ -1,0 +1,294 @@
+//! Hand-offs under way and ended: runs the executors, keeps their timers, tells what happens.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use gibbon_control::portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo};
+use gibbon_handoff::{
+    InvalidPlan, Outcome, Plan, Reason, ToClient, ToEdge,
+    coordinator::{Action, Event, Executor, Progress},
+    timers::CoordinatorTimer,
+};
+use gibbon_media::{Description, HandoffId, MediaTime, NodeId, SessionId};
+
+/// Ended hand-offs that are remembered.
+pub const MAX_HISTORY: usize = 1000;
+/// Steps remembered of one hand-off. Its orders and their repetitions are bounded; this is above them.
+pub const MAX_PROGRESS: usize = 128;
+
+/// What the executors want done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell an edge something, through `via` if that is named.
+    ToEdge {
+        /// The session handed off.
+        session: SessionId,
+        /// The edge.
+        edge: NodeId,
+        /// The edge that passes it on.
+        via: Option<NodeId>,
+        /// What to tell it.
+        order: ToEdge,
+    },
+    /// Tell a session's client something.
+    ToClient {
+        /// The session.
+        session: SessionId,
+        /// What to tell it.
+        order: ToClient,
+    },
+    /// Tell those who watch.
+    Event(PortalEvent),
+}
+
+#[derive(Debug)]
+struct Running {
+    executor: Executor,
+    info: HandoffInfo,
+    /// Length of a group of the stream: what the waits are made of.
+    group: Duration,
+    timer: Option<(CoordinatorTimer, MediaTime)>,
+    span: tracing::Span,
+}
+
+/// All hand-offs; at most one per session is running.
+#[derive(Debug, Default)]
+pub struct Handoffs {
+    running: BTreeMap<SessionId, Running>,
+    ended: VecDeque<HandoffInfo>,
+    /// Above every step of every hand-off that has ended. So the steps of one session rise from hand-off
+    /// to hand-off, also where the session was out of sight in between.
+    next_step: u64,
+}
+
+impl Handoffs {
+    /// The first step of a hand-off that is to begin now.
+    pub fn next_step(&self) -> u64 {
+        self.next_step
+    }
+
+    /// Begins a hand-off, selected for the reason `selection`; `group` is the length of the stream's groups.
+    /// The session has none under way.
+    pub fn start(
+        &mut self,
+        now: MediaTime,
+        plan: Plan,
+        selection: String,
+        group: Duration,
+    ) -> Result<(HandoffInfo, Vec<Effect>), InvalidPlan> {
+        let session = plan.session;
+        let info = HandoffInfo {
+            handoff: plan.handoff,
+            session,
+            cause: plan.cause,
+            from: plan.moves.first().ok_or(InvalidPlan::Moves)?.from.clone(),
+            to: plan.moves.first().ok_or(InvalidPlan::Moves)?.to.clone(),
+            moves: plan.moves.clone(),
+            selection,
+            prefetch_info: plan.prefetch_info,
+            outcome: HandoffOutcome::Running,
+            reason: None,
+            progress: Vec::new(),
+        };
+        let (handoff, stream) = (plan.handoff, plan.stream.clone());
+        let span = tracing::info_span!("handoff", %handoff, %session, %stream);
+        span.in_scope(|| tracing::info!(cause = ?plan.cause, why = info.selection, "hand-off"));
+        let (executor, actions) = Executor::new(plan)?;
+        self.running.insert(session, Running { executor, info, group, timer: None, span });
+        let effects = self.carry_out(now, session, actions);
+        // What has just begun is running or, at worst, the newest in the history.
+        let info = self.find(handoff).cloned().ok_or(InvalidPlan::Moves)?;
+        Ok((info, effects))
+    }
+
+    /// Tells the executor of a session something, if a hand-off is under way.
+    pub fn handle(&mut self, now: MediaTime, session: SessionId, event: Event) -> Vec<Effect> {
+        let Some(running) = self.running.get_mut(&session) else { return Vec::new() };
+        let actions = running.executor.handle(event);
+        self.carry_out(now, session, actions)
+    }
+
+    /// Tells every executor that a node is lost.
+    pub fn node_lost(&mut self, now: MediaTime, node: &NodeId) -> Vec<Effect> {
+        let sessions: Vec<_> = self.running.keys().copied().collect();
+        let lost = |session| self.handle(now, session, Event::NodeLost(node.clone()));
+        sessions.into_iter().flat_map(lost).collect()
+    }
+
+    /// Fires the timers that are due.
+    pub fn handle_time(&mut self, now: MediaTime) -> Vec<Effect> {
+        let due = |r: &mut Running| r.timer.take_if(|(_, at)| *at <= now).map(|(timer, _)| timer);
+        let due: Vec<_> =
+            self.running.iter_mut().filter_map(|(id, r)| Some((*id, due(r)?))).collect();
+        let fire = |(session, timer)| self.handle(now, session, Event::Timer(timer));
+        due.into_iter().flat_map(fire).collect()
+    }
+
+    fn carry_out(
+        &mut self,
+        now: MediaTime,
+        session: SessionId,
+        actions: Vec<Action>,
+    ) -> Vec<Effect> {
+        let Some(running) = self.running.get_mut(&session) else { return Vec::new() };
+        let mut effects = Vec::new();
+        for action in actions {
+            running.carry_out(now, action, &mut effects);
+        }
+        if running.info.outcome != HandoffOutcome::Running
+            && let Some(ended) = self.running.remove(&session)
+        {
+            self.next_step = self.next_step.max(ended.executor.next_step());
+            if self.ended.len() == MAX_HISTORY {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(ended.info);
+        }
+        effects
+    }
+
+    /// The hand-off of a session that is under way.
+    pub fn of_session(&self, session: SessionId) -> Option<HandoffId> {
+        self.running.get(&session).map(|running| running.info.handoff)
+    }
+
+    /// Legs on their way to `edge` and not there yet.
+    pub fn legs_coming_to(&self, edge: &NodeId) -> u32 {
+        let coming = |running: &Running| {
+            let legs = running.executor.legs();
+            let there = |d: Description| legs[d.index()].as_ref() == Some(edge);
+            let moves = running.executor.plan().moves.iter();
+            moves.filter(|leg| leg.to == *edge && !there(leg.description)).count() as u32
+        };
+        self.running.values().map(coming).sum()
+    }
+
+    /// One hand-off, running or remembered.
+    pub fn find(&self, id: HandoffId) -> Option<&HandoffInfo> {
+        self.iter().find(|info| info.handoff == id)
+    }
+
+    /// All hand-offs, the newest ended last, then those running.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &HandoffInfo> {
+        self.ended.iter().chain(self.running.values().map(|running| &running.info))
+    }
+}
+
+impl Running {
+    fn carry_out(&mut self, now: MediaTime, action: Action, out: &mut Vec<Effect>) {
+        let session = self.info.session;
+        match action {
+            Action::SendToEdge { edge, via, message } => {
+                out.push(Effect::ToEdge { session, edge, via, order: message });
+            }
+            Action::SendToClient(order) => {
+                self.tell(order_step(now, &order), out);
+                out.push(Effect::ToClient { session, order });
+            }
+            Action::SetTimer(timer) => self.timer = Some((timer, now + timer.duration(self.group))),
+            Action::CancelTimer(timer) => {
+                self.timer.take_if(|(armed, _)| *armed == timer);
+            }
+            Action::Progress(progress) => {
+                if let Some(step) = progress_step(now, progress) {
+                    self.tell(step, out);
+                }
+            }
+            Action::Finished(outcome) => {
+                let (stands, reason) = match outcome {
+                    Outcome::Completed => (HandoffOutcome::Completed, None),
+                    Outcome::RolledBack { reason } => (HandoffOutcome::RolledBack, Some(reason)),
+                    Outcome::Failed { reason } => (HandoffOutcome::Failed, Some(reason)),
+                };
+                (self.info.outcome, self.info.reason) = (stands, reason);
+                self.tell(ProgressInfo { reason, ..step(now, stands.as_str()) }, out);
+            }
+        }
+    }
+
+    fn tell(&mut self, progress: ProgressInfo, out: &mut Vec<Effect>) {
+        self.span.in_scope(|| {
+            tracing::info!(
+                step = progress.step,
+                description = progress.description.map(u8::from),
+                edge = progress.edge.as_ref().map(NodeId::as_str),
+                group = progress.group.map(|group| group.0),
+                reason = progress.reason.map(tracing::field::debug),
+                "hand-off"
+            );
+        });
+        let (handoff, session) = (self.info.handoff, self.info.session);
+        out.push(Effect::Event(PortalEvent::Handoff {
+            handoff,
+            session,
+            progress: progress.clone(),
+        }));
+        if self.info.progress.len() < MAX_PROGRESS {
+            self.info.progress.push(progress);
+        }
+    }
+}
+
+fn step(now: MediaTime, name: &str) -> ProgressInfo {
+    ProgressInfo {
+        step: name.to_owned(),
+        description: None,
+        edge: None,
+        group: None,
+        reason: None,
+        at_us: now.as_micros(),
+    }
+}
+
+fn order_step(now: MediaTime, order: &ToClient) -> ProgressInfo {
+    match order.clone() {
+        ToClient::Attach { description, to, start, .. } => ProgressInfo {
+            description: Some(description),
+            edge: Some(to),
+            group: Some(start),
+            ..step(now, "attach_sent")
+        },
+        ToClient::Return { description, to, .. } => ProgressInfo {
+            description: Some(description),
+            edge: Some(to),
+            ..step(now, "return_sent")
+        },
+        ToClient::Finish { edge, .. } => {
+            ProgressInfo { edge: Some(edge), ..step(now, "finish_sent") }
+        }
+    }
+}
+
+/// `None` for what is no step of a hand-off.
+fn progress_step(now: MediaTime, progress: Progress) -> Option<ProgressInfo> {
+    let of = |description: Description, name| ProgressInfo {
+        description: Some(description),
+        ..step(now, name)
+    };
+    Some(match progress {
+        Progress::Selected { moves, .. } => {
+            let edge = moves.first().map(|leg| leg.to.clone());
+            ProgressInfo { edge, ..step(now, "selected") }
+        }
+        Progress::PrefetchSent { description, edge, .. } => {
+            ProgressInfo { edge: Some(edge), ..of(description, "prefetch_sent") }
+        }
+        Progress::Ready { description, group } => {
+            ProgressInfo { group: Some(group), ..of(description, "ready") }
+        }
+        Progress::Attached { description, edge, start } => {
+            ProgressInfo { edge: Some(edge), group: Some(start), ..of(description, "attached") }
+        }
+        Progress::Held { description } => of(description, "held"),
+        Progress::Settled { description } => of(description, "settled"),
+        Progress::RollingBack { reason } => with_reason(step(now, "rolling_back"), reason),
+        Progress::Closed { edge } => ProgressInfo { edge: Some(edge), ..step(now, "closed") },
+        Progress::Legs { .. } => return None,
+    })
+}
+
+fn with_reason(step: ProgressInfo, reason: Reason) -> ProgressInfo {
+    ProgressInfo { reason: Some(reason), ..step }
+}

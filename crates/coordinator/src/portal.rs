@@ -1,0 +1,310 @@
+//! The portal: HTTP and JSON for people and programs.
+
+use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{self, KeepAlive},
+    },
+    routing,
+};
+use gibbon_control::portal::{
+    Event, HandoffInfo, HandoffRequest, Health, NodeInfo, PortalError, SessionInfo, SessionRequest,
+    SessionTicket, StreamInfo,
+};
+use gibbon_media::{HandoffId, SessionId};
+use tokio::sync::Semaphore;
+use tokio_stream::{
+    Stream, StreamExt,
+    wrappers::{BroadcastStream, errors::BroadcastStreamRecvError},
+};
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{manager::Refusal, service::Service, token::Token};
+
+/// Longest body that is read, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+/// Readers of the events at once.
+pub const MAX_WATCHERS: usize = 256;
+/// A quiet stream of events shows by then that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Who may change something.
+#[derive(Clone)]
+pub struct Access {
+    /// What callers must show.
+    pub token: Token,
+    /// Whether anybody may create sessions.
+    pub open: bool,
+}
+
+#[derive(Clone)]
+struct Portal {
+    service: Arc<Service>,
+    access: Access,
+    watchers: Arc<Semaphore>,
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Gibbon portal",
+    description = "Nodes, streams, sessions and hand-offs of a Gibbon network. Calls that change \
+                   something need `Authorization: Bearer TOKEN`."
+))]
+struct Document;
+
+/// All routes of the portal.
+pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health))
+        .routes(routes!(nodes))
+        .routes(routes!(streams))
+        .routes(routes!(sessions, create_session))
+        .routes(routes!(session, end_session))
+        .routes(routes!(start_handoff))
+        .routes(routes!(handoffs))
+        .routes(routes!(handoff))
+        .routes(routes!(events))
+        .split_for_parts();
+    let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
+    router
+        .route("/v1/openapi.json", routing::get(async move || Json(document)))
+        .fallback(async || {
+            Failure::new(StatusCode::NOT_FOUND, "no such path; GET /v1/openapi.json lists them")
+        })
+        .method_not_allowed_fallback(async || {
+            let error = "this path does not know that method; see GET /v1/openapi.json";
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(Portal { service, access, watchers })
+}
+
+/// A refusal as it is answered.
+struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    fn new(status: StatusCode, error: impl std::fmt::Display) -> Self {
+        Self { status, error: error.to_string() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(PortalError { error: self.error })).into_response()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::NoStream(_)
+            | Refusal::NoSession(_)
+            | Refusal::NoHandoff(_)
+            | Refusal::NoNode(_) => StatusCode::NOT_FOUND,
+            Refusal::Unfit { .. }
+            | Refusal::UnderWay(_)
+            | Refusal::NothingToMove(_)
+            | Refusal::AlreadyThere(_) => StatusCode::CONFLICT,
+            Refusal::NoEdge(_) | Refusal::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal)
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl Portal {
+    fn authorise(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if shown.is_some_and(|shown| self.access.token.is_shown_by(shown)) {
+            return Ok(());
+        }
+        let error = "this needs `Authorization: Bearer TOKEN` with the token that the coordinator \
+                     keeps in its --portal-token-file (certs/portal.token unless told otherwise)";
+        Err(Failure::new(StatusCode::UNAUTHORIZED, error))
+    }
+}
+
+fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|invalid| Failure::new(StatusCode::BAD_REQUEST, invalid))
+}
+
+/// Whether the coordinator runs
+#[utoipa::path(get, path = "/healthz", responses((status = OK, body = Health)))]
+async fn health(State(portal): State<Portal>) -> Json<Health> {
+    Json(portal.service.ask(|manager, _| manager.health()))
+}
+
+/// All nodes, those lost of late included
+#[utoipa::path(get, path = "/v1/nodes", responses((status = OK, body = Vec<NodeInfo>)))]
+async fn nodes(State(portal): State<Portal>) -> Json<Vec<NodeInfo>> {
+    Json(portal.service.ask(|manager, now| manager.nodes(now)))
+}
+
+/// All streams that are published
+#[utoipa::path(get, path = "/v1/streams", responses((status = OK, body = Vec<StreamInfo>)))]
+async fn streams(State(portal): State<Portal>) -> Json<Vec<StreamInfo>> {
+    Json(portal.service.ask(|manager, _| manager.streams()))
+}
+
+/// All sessions: origin, edge per description, client
+#[utoipa::path(get, path = "/v1/sessions", responses((status = OK, body = Vec<SessionInfo>)))]
+async fn sessions(State(portal): State<Portal>) -> Json<Vec<SessionInfo>> {
+    Json(portal.service.ask(|manager, _| manager.sessions()))
+}
+
+/// Lets a client watch
+///
+/// Needs the token, unless the coordinator runs with --open-portal.
+#[utoipa::path(
+    post, path = "/v1/sessions", request_body = SessionRequest,
+    responses(
+        (status = CREATED, body = SessionTicket),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such stream or edge", body = PortalError),
+        (status = CONFLICT, description = "The edge named cannot take it", body = PortalError),
+        (status = SERVICE_UNAVAILABLE, description = "No edge has room", body = PortalError),
+    )
+)]
+async fn create_session(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    request: Result<Json<SessionRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<SessionTicket>), Failure> {
+    if !portal.access.open {
+        portal.authorise(&headers)?;
+    }
+    let Json(request) = request?;
+    let session = SessionId(rand::random());
+    let ticket =
+        portal.service.tell(|manager, now| manager.create_session(now, session, request))?;
+    Ok((StatusCode::CREATED, Json(ticket)))
+}
+
+/// One session
+#[utoipa::path(
+    get, path = "/v1/sessions/{session}", params(("session" = String, Path)),
+    responses(
+        (status = OK, body = SessionInfo),
+        (status = NOT_FOUND, body = PortalError),
+    )
+)]
+async fn session(
+    State(portal): State<Portal>,
+    Path(session): Path<String>,
+) -> Result<Json<SessionInfo>, Failure> {
+    let session = id(&session)?;
+    Ok(Json(portal.service.ask(|manager, _| manager.session(session))?))
+}
+
+/// Forgets a session
+///
+/// For a client that has ended or will not come. One that goes on watching is not cut off, for edges honour
+/// its grant: the session is listed again after some seconds.
+#[utoipa::path(
+    delete, path = "/v1/sessions/{session}", params(("session" = String, Path)),
+    responses(
+        (status = NO_CONTENT),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, body = PortalError),
+    )
+)]
+async fn end_session(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+) -> Result<StatusCode, Failure> {
+    portal.authorise(&headers)?;
+    let session = id(&session)?;
+    portal.service.tell(|manager, now| manager.end_session(now, session).map(|out| ((), out)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Starts to hand a session off
+///
+/// Answers at once; how it goes on is told by the hand-off's own resource and by the events.
+#[utoipa::path(
+    post, path = "/v1/sessions/{session}/handoff", params(("session" = String, Path)),
+    request_body = HandoffRequest,
+    responses(
+        (status = ACCEPTED, body = HandoffInfo),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such session or edge", body = PortalError),
+        (status = CONFLICT, description = "Nothing to move, the edge named cannot take it, or a hand-off is under way", body = PortalError),
+        (status = SERVICE_UNAVAILABLE, description = "No edge has room", body = PortalError),
+    )
+)]
+async fn start_handoff(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    Path(session): Path<String>,
+    request: Result<Json<HandoffRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<HandoffInfo>), Failure> {
+    portal.authorise(&headers)?;
+    let (session, Json(request)) = (id(&session)?, request?);
+    let handoff = HandoffId(rand::random());
+    let info = portal
+        .service
+        .tell(|manager, now| manager.request_handoff(now, handoff, session, request))?;
+    Ok((StatusCode::ACCEPTED, Json(info)))
+}
+
+/// Hand-offs under way and ended, the newest last
+#[utoipa::path(get, path = "/v1/handoffs", responses((status = OK, body = Vec<HandoffInfo>)))]
+async fn handoffs(State(portal): State<Portal>) -> Json<Vec<HandoffInfo>> {
+    Json(portal.service.ask(|manager, _| manager.handoffs()))
+}
+
+/// One hand-off
+#[utoipa::path(
+    get, path = "/v1/handoffs/{handoff}", params(("handoff" = String, Path)),
+    responses(
+        (status = OK, body = HandoffInfo),
+        (status = NOT_FOUND, body = PortalError),
+    )
+)]
+async fn handoff(
+    State(portal): State<Portal>,
+    Path(handoff): Path<String>,
+) -> Result<Json<HandoffInfo>, Failure> {
+    let handoff = id(&handoff)?;
+    Ok(Json(portal.service.ask(|manager, _| manager.handoff(handoff))?))
+}
+
+/// What happens from now on, as server-sent events
+#[utoipa::path(
+    get, path = "/v1/events",
+    responses(
+        (status = OK, content_type = "text/event-stream", body = Event),
+        (status = SERVICE_UNAVAILABLE, description = "Too many readers", body = PortalError),
+    )
+)]
+async fn events(
+    State(portal): State<Portal>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let place = portal.watchers.clone().try_acquire_owned().map_err(|_| {
+        let error = format!("{MAX_WATCHERS} readers follow the events already; try again later");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    })?;
+    let happening = BroadcastStream::new(portal.service.events()).map(move |event| {
+        // Kept for as long as the stream is read.
+        let _place = &place;
+        let event = event
+            .unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| Event::Lagged { missed });
+        Ok(sse::Event::default().json_data(&event).unwrap_or_default())
+    });
+    Ok(Sse::new(happening).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
