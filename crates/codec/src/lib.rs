@@ -12,11 +12,13 @@
 //! run without threads.
 
 mod audio;
+mod bd_rate;
 pub mod captions;
 mod config;
 mod error;
 mod ffmpeg;
 mod input;
+pub mod measure;
 mod picture;
 mod pictures;
 mod programme;
@@ -30,6 +32,7 @@ mod video_decoder;
 mod video_encoder;
 
 pub use audio::{AudioDecoder, AudioEncoder, PACKET_SAMPLES, PACKET_US, SAMPLE_RATE};
+pub use bd_rate::{RatePoint, bd_rate};
 pub use config::{Bitrate, CoderConfig, Colour, InvalidPreset, Preset, Secondary};
 pub use error::Error;
 pub use picture::{MAX_SIDE, Picture};

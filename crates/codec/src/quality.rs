@@ -14,22 +14,43 @@ pub struct Psnr {
     pub weighted: f64,
 }
 
-/// Compares two pictures of one size: `10 log10(255² / mean squared error)` for each plane.
+/// Compares two pictures of one size.
 pub fn psnr(a: &Picture, b: &Picture) -> Result<Psnr, Error> {
-    a.same_size(b)?;
-    let [(ya, yb), (ua, ub), (va, vb)] =
-        [0, 1, 2].map(|plane| (a.planes()[plane], b.planes()[plane]));
-    let y = plane_psnr(ya, yb);
-    Ok(Psnr { y, weighted: (6.0 * y + plane_psnr(ua, ub) + plane_psnr(va, vb)) / 8.0 })
+    let mut distortion = Distortion::default();
+    distortion.add(a, b)?;
+    Ok(distortion.psnr())
 }
 
-fn plane_psnr(a: &[u8], b: &[u8]) -> f64 {
-    let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
-    let error: u64 = a.iter().zip(b).map(square).sum();
-    if error == 0 {
-        return MAX_PSNR;
+/// The squared error of a run of pictures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Distortion {
+    /// Summed over the pixels of the planes Y, U and V.
+    error: [u64; 3],
+    pixels: [u64; 3],
+}
+
+impl Distortion {
+    pub(crate) fn add(&mut self, source: &Picture, shown: &Picture) -> Result<(), Error> {
+        source.same_size(shown)?;
+        for (plane, (a, b)) in source.planes().into_iter().zip(shown.planes()).enumerate() {
+            let square = |(a, b): (&u8, &u8)| u64::from(a.abs_diff(*b)).pow(2);
+            self.error[plane] += a.iter().zip(b).map(square).sum::<u64>();
+            self.pixels[plane] += a.len() as u64;
+        }
+        Ok(())
     }
-    (10.0 * (255.0 * 255.0 * a.len() as f64 / error as f64).log10()).min(MAX_PSNR)
+
+    /// Of all pictures as if they were one: `10 log10(255² / mean squared error)` for each plane.
+    pub(crate) fn psnr(&self) -> Psnr {
+        let [y, u, v] = [0, 1, 2].map(|plane| match self.error[plane] {
+            0 => MAX_PSNR,
+            error => {
+                let mean = error as f64 / self.pixels[plane] as f64;
+                (10.0 * (255.0 * 255.0 / mean).log10()).min(MAX_PSNR)
+            }
+        });
+        Psnr { y, weighted: (6.0 * y + u + v) / 8.0 }
+    }
 }
 
 #[cfg(test)]

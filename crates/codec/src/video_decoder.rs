@@ -16,14 +16,15 @@ const H264: &str = "H.264";
 /// comes out depends only on what went in. Between chains use [`reset`](Self::reset).
 pub struct VideoDecoder {
     codec: Codec,
-    decoder: decoder::Video,
+    /// `None` after a reset, until the next frame.
+    decoder: Option<decoder::Video>,
 }
 
 impl VideoDecoder {
     /// Opens a decoder.
     pub fn new(codec: Codec) -> Result<Self, Error> {
         crate::ffmpeg::ready();
-        Ok(Self { codec, decoder: open(codec)? })
+        Ok(Self { codec, decoder: Some(open(codec)?) })
     }
 
     /// Decodes the next frame of the chain. After an error the chain is of no more use. That no frame
@@ -33,9 +34,13 @@ impl VideoDecoder {
             // To FFmpeg an empty packet is the end of the stream.
             return Err(incomplete("an empty frame"));
         }
-        self.decoder.send_packet(&Packet::copy(payload)).map_err(decode_error)?;
+        let decoder = match self.decoder.take() {
+            Some(decoder) => self.decoder.insert(decoder),
+            None => self.decoder.insert(open(self.codec)?),
+        };
+        decoder.send_packet(&Packet::copy(payload)).map_err(decode_error)?;
         let mut frame = frame::Video::empty();
-        self.decoder.receive_frame(&mut frame).map_err(decode_error)?;
+        decoder.receive_frame(&mut frame).map_err(decode_error)?;
         if frame.is_corrupt() || frame.has_decode_errors() {
             return Err(incomplete("part of the picture or a reference is missing"));
         }
@@ -43,10 +48,9 @@ impl VideoDecoder {
     }
 
     /// Forgets the chain, ready for the keyframe of another. To be called before each keyframe.
-    pub fn reset(&mut self) -> Result<(), Error> {
-        // Not `flush`: after a damaged frame FFmpeg's decoder keeps a state that shows in the pictures.
-        self.decoder = open(self.codec)?;
-        Ok(())
+    pub fn reset(&mut self) {
+        // Not a flush: after a damaged frame FFmpeg's decoder keeps a state that shows in the pictures.
+        self.decoder = None;
     }
 }
 
