@@ -1,0 +1,317 @@
+//! The commands: what each asks the portal, and what it prints.
+
+use std::{
+    io::{Write, stdout},
+    path::PathBuf,
+    process::ExitCode,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use gibbon_control::portal::{HandoffInfo, HandoffOutcome, HandoffRequest, SessionInfo};
+use gibbon_handoff::{InfoSender, Source};
+use gibbon_media::{Description, NodeId, SessionId};
+use serde::Serialize;
+
+use crate::{portal::Portal, view};
+
+/// How often a hand-off that is waited for is looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// Every hand-off has ended by then; its steps are all bounded.
+const WAIT_AT_MOST: Duration = Duration::from_secs(120);
+/// How long the coordinator may be away while a hand-off is waited for: a new start takes it up again.
+const AWAY_AT_MOST: Duration = Duration::from_secs(15);
+
+/// See what a Gibbon network does, and hand sessions off from edge to edge.
+#[derive(Parser)]
+#[command(
+    name = "gibbonctl",
+    version,
+    after_help = "\
+Examples:
+  gibbonctl sessions                              who watches what, through which edges
+  gibbonctl handoff 3f2a --wait                   move a session; the coordinator selects the edge
+  gibbonctl handoff 3f2a --to edge-b              move it to edge-b
+  gibbonctl handoff 3f2a --to edge-b --description 1   move one description only
+  gibbonctl watch                                 follow what happens
+
+Exit code: 0 done, 1 refused or failed (with --wait: also rolled back), 2 wrong usage."
+)]
+pub struct Options {
+    /// Where the coordinator's portal is
+    #[arg(
+        long,
+        global = true,
+        env = "GIBBON_PORTAL",
+        default_value = "http://127.0.0.1:4480",
+        value_name = "URL"
+    )]
+    portal: String,
+    /// The token that the portal asks for where something is changed
+    #[arg(
+        long,
+        global = true,
+        env = "GIBBON_TOKEN_FILE",
+        default_value = "certs/portal.token",
+        value_name = "FILE"
+    )]
+    token_file: PathBuf,
+    /// Print JSON, as the portal gives it; one object a line for watch
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List origins and edges, and what they carry
+    Nodes,
+    /// List the streams that are published
+    Streams,
+    /// List sessions: origin, edge per description, client
+    Sessions,
+    /// List hand-offs, the newest last
+    Handoffs,
+    /// Hand a session off to another edge, one description at a time
+    Handoff(Handoff),
+    /// Follow what happens, a line for each event, until Ctrl-C
+    Watch,
+}
+
+/// Moves a session's legs to another edge. The viewer sees nothing of it.
+#[derive(clap::Args)]
+struct Handoff {
+    /// The session: its id, or enough of its beginning
+    session: String,
+    /// Move only this description [default: both, 1 before 0]
+    #[arg(long, value_name = "0|1")]
+    description: Option<Description>,
+    /// Move only what this edge delivers
+    #[arg(long, value_name = "EDGE")]
+    from: Option<NodeId>,
+    /// Where to [default: the coordinator selects the edge, by load and then location]
+    #[arg(long, value_name = "EDGE")]
+    to: Option<NodeId>,
+    /// Who tells the new edge what to prefetch
+    #[arg(long, value_enum, default_value = "coordinator")]
+    prefetch_info: Informant,
+    /// Where the new edge prefetches from, for both descriptions
+    #[arg(long, value_enum, default_value = "first-edge", value_name = "SOURCE")]
+    fetch: Fetch,
+    /// The same for description 0 alone
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    fetch_0: Option<Fetch>,
+    /// The same for description 1 alone
+    #[arg(long, value_enum, value_name = "SOURCE")]
+    fetch_1: Option<Fetch>,
+    /// Wait for the end, print each step, and fail unless the hand-off is completed
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Informant {
+    /// The coordinator itself
+    Coordinator,
+    /// The edge that delivers now
+    FirstEdge,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Fetch {
+    /// The edge that delivers now
+    FirstEdge,
+    /// The regular upstream
+    Origin,
+}
+
+impl Handoff {
+    fn request(&self) -> HandoffRequest {
+        let source = |one: Option<Fetch>| match one.unwrap_or(self.fetch) {
+            Fetch::FirstEdge => Source::FirstEdge,
+            Fetch::Origin => Source::Origin,
+        };
+        HandoffRequest {
+            description: self.description,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            prefetch_info: Some(match self.prefetch_info {
+                Informant::Coordinator => InfoSender::Coordinator,
+                Informant::FirstEdge => InfoSender::FirstEdge,
+            }),
+            fetch: [Some(source(self.fetch_0)), Some(source(self.fetch_1))],
+        }
+    }
+}
+
+/// Carries a command out.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let portal = Portal::new(&options.portal, options.token_file);
+    let json = options.json;
+    match options.command {
+        Command::Nodes => show(json, &portal.nodes()?, |nodes| view::nodes(nodes)),
+        Command::Streams => show(json, &portal.streams()?, |streams| view::streams(streams)),
+        Command::Sessions => show(json, &portal.sessions()?, |sessions| view::sessions(sessions)),
+        Command::Handoffs => show(json, &portal.handoffs()?, |handoffs| view::handoffs(handoffs)),
+        Command::Watch => watch(json, &portal),
+        Command::Handoff(handoff) => start_handoff(json, &portal, &handoff),
+    }
+}
+
+fn show<T: Serialize>(
+    json: bool,
+    what: &T,
+    view: impl Fn(&T) -> String,
+) -> anyhow::Result<ExitCode> {
+    print(&if json { serde_json::to_string_pretty(what)? } else { view(what) })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> std::io::Result<()> {
+    writeln!(stdout(), "{}", text.trim_end())
+}
+
+fn watch(json: bool, portal: &Portal) -> anyhow::Result<ExitCode> {
+    let mut events = portal.events()?;
+    while let Some(event) = events.next()? {
+        print(&if json { serde_json::to_string(&event)? } else { view::event(&event) })?;
+    }
+    bail!("the portal has ended the stream of events; is the coordinator stopping?")
+}
+
+fn start_handoff(json: bool, portal: &Portal, handoff: &Handoff) -> anyhow::Result<ExitCode> {
+    let session = find_session(&handoff.session, &portal.sessions()?)?;
+    let begun = portal.start_handoff(session, &handoff.request())?;
+    if !handoff.wait {
+        return show(json, &begun, view::handoff);
+    }
+    if !json {
+        print(&view::handoff(&begun))?;
+    }
+    let ended = wait(json, portal, begun)?;
+    if json {
+        print(&serde_json::to_string_pretty(&ended)?)?;
+    } else {
+        print(&view::outcome(&ended))?;
+    }
+    let completed = ended.outcome == HandoffOutcome::Completed;
+    Ok(if completed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Follows a hand-off to its end.
+fn wait(json: bool, portal: &Portal, begun: HandoffInfo) -> anyhow::Result<HandoffInfo> {
+    let started = Instant::now();
+    let (mut answered, mut info, mut shown) = (started, begun, 0);
+    loop {
+        if !json {
+            for step in info.progress.iter().skip(shown) {
+                print(&view::step(step))?;
+            }
+        }
+        shown = info.progress.len();
+        if info.outcome != HandoffOutcome::Running {
+            return Ok(info);
+        }
+        if started.elapsed() > WAIT_AT_MOST {
+            bail!("hand-off {} has not ended within {WAIT_AT_MOST:?}", info.handoff);
+        }
+        sleep(POLL);
+        match portal.handoff(info.handoff) {
+            Ok(newer) => {
+                (answered, info) = (Instant::now(), newer);
+                if info.progress.len() < shown {
+                    // A new start of the coordinator has taken it up and counts from the beginning.
+                    shown = 0;
+                }
+            }
+            Err(_) if answered.elapsed() < AWAY_AT_MOST => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("hand-off {} is lost", info.handoff));
+            }
+        }
+    }
+}
+
+/// The session whose id begins with `prefix`.
+fn find_session(prefix: &str, sessions: &[SessionInfo]) -> anyhow::Result<SessionId> {
+    let prefix = prefix.to_ascii_lowercase();
+    let ids = sessions.iter().map(|info| info.session);
+    let fitting: Vec<_> = ids.filter(|id| id.to_string().starts_with(&prefix)).collect();
+    match fitting[..] {
+        [id] => Ok(id),
+        [] => bail!("no session begins with {prefix:?}; `gibbonctl sessions` lists them"),
+        [one, another, ..] => {
+            bail!("{} sessions begin with {prefix:?}, {one} and {another} for two", fitting.len())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use gibbon_control::portal::ClientInfo;
+
+    use super::*;
+
+    fn handoff(arguments: &[&str]) -> HandoffRequest {
+        let arguments = ["gibbonctl", "handoff", "3f"].iter().chain(arguments);
+        match Options::try_parse_from(arguments).unwrap().command {
+            Command::Handoff(handoff) => handoff.request(),
+            _ => panic!("another command"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_source_of_one_description_overrides_that_of_both() {
+        let request = handoff(&[]);
+        assert_eq!(request.fetch, [Some(Source::FirstEdge); 2]);
+        assert_eq!(request.prefetch_info, Some(InfoSender::Coordinator));
+        assert_eq!((request.description, request.to), (None, None));
+        let request = handoff(&[
+            "--fetch",
+            "origin",
+            "--fetch-1",
+            "first-edge",
+            "--description=1",
+            "--prefetch-info=first-edge",
+        ]);
+        assert_eq!(request.fetch, [Some(Source::Origin), Some(Source::FirstEdge)]);
+        assert_eq!(request.prefetch_info, Some(InfoSender::FirstEdge));
+        assert_eq!(request.description, Some(Description::One));
+    }
+
+    #[test]
+    fn wrong_usage_exits_with_2() {
+        for wrong in [&["handoff"][..], &["handoff", "x", "--description", "2"], &["fly"]] {
+            let error = Options::try_parse_from([&["gibbonctl"], wrong].concat()).err().unwrap();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_named_by_an_unambiguous_beginning() {
+        let session = |id| SessionInfo {
+            session: SessionId(id),
+            stream: "live/bbb".parse().unwrap(),
+            origin: None,
+            edges: [None, None],
+            client: ClientInfo { connected: true, location: None },
+            handoff: None,
+        };
+        let sessions = [session(0xab00 << 48), session(0xabcd << 48), session(0xf000 << 48)];
+        assert_eq!(find_session("F0", &sessions).unwrap(), sessions[2].session);
+        assert_eq!(find_session("abc", &sessions).unwrap(), sessions[1].session);
+        for (prefix, why) in [("ab", "2 sessions begin"), ("x", "no session begins")] {
+            let error = find_session(prefix, &sessions).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! How things are shown to people.
+
+use std::time::Duration;
+
+use gibbon_control::{
+    node::Location,
+    portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, StreamInfo},
+    process,
+};
+use gibbon_handoff::{Move, Reason};
+use gibbon_media::{MediaTime, NodeId, Role};
+
+use crate::table::Table;
+
+/// Stands for what is not known or not there.
+const NONE: &str = "-";
+
+/// `gibbonctl nodes`.
+pub fn nodes(nodes: &[NodeInfo]) -> String {
+    let heading =
+        ["NODE", "ROLE", "ADDRESS", "STATE", "LEGS", "UPSTREAMS", "DOWNSTREAMS", "LOCATION"];
+    let row = |table: Table<8>, node: &NodeInfo| {
+        let age = Duration::from_millis(node.report_age_ms);
+        let legs = format!("{} of {}", node.legs, node.capacity_legs);
+        table.row([
+            node.id.to_string(),
+            node.role.to_string(),
+            node.address.to_string(),
+            if node.up { "up".into() } else { format!("lost {} s ago", age.as_secs()) },
+            if node.role == Role::Edge { legs } else { NONE.into() },
+            node.upstreams.len().to_string(),
+            node.downstreams.to_string(),
+            node.location.map_or(NONE.into(), location),
+        ])
+    };
+    nodes.iter().fold(Table::new(heading), row).render("no node has registered")
+}
+
+/// `gibbonctl streams`.
+pub fn streams(streams: &[StreamInfo]) -> String {
+    let heading = ["STREAM", "ORIGIN", "SCHEME", "VIDEO", "AUDIO", "TEXT", "SESSIONS"];
+    let row = |table: Table<7>, stream: &StreamInfo| {
+        table.row([
+            stream.stream.to_string(),
+            stream.origin.to_string(),
+            stream.scheme.to_string(),
+            stream.video.clone().unwrap_or(NONE.into()),
+            if stream.audio { "yes" } else { NONE }.into(),
+            stream.text.clone().unwrap_or(NONE.into()),
+            stream.sessions.to_string(),
+        ])
+    };
+    streams.iter().fold(Table::new(heading), row).render("no stream is published")
+}
+
+/// `gibbonctl sessions`.
+pub fn sessions(sessions: &[SessionInfo]) -> String {
+    let heading =
+        ["SESSION", "STREAM", "ORIGIN", "DESCRIPTION 0", "DESCRIPTION 1", "CLIENT", "HAND-OFF"];
+    let row = |table: Table<7>, session: &SessionInfo| {
+        let client = if session.client.connected { "connected" } else { "away" };
+        table.row([
+            session.session.to_string(),
+            session.stream.to_string(),
+            node(session.origin.as_ref()),
+            node(session.edges[0].as_ref()),
+            node(session.edges[1].as_ref()),
+            match session.client.location {
+                Some(at) => format!("{client} at {}", location(at)),
+                None => client.into(),
+            },
+            session.handoff.map_or(NONE.into(), |id| id.to_string()),
+        ])
+    };
+    sessions.iter().fold(Table::new(heading), row).render("no session")
+}
+
+/// `gibbonctl handoffs`.
+pub fn handoffs(handoffs: &[HandoffInfo]) -> String {
+    let heading = ["HAND-OFF", "SESSION", "MOVES", "OUTCOME", "TOOK", "WHY THAT EDGE"];
+    let row = |table: Table<6>, info: &HandoffInfo| {
+        table.row([
+            info.handoff.to_string(),
+            info.session.to_string(),
+            moves(&info.moves),
+            with_reason(info.outcome.as_str().replace('_', " "), info.reason),
+            format!("{} ms", took(info).as_millis()),
+            info.selection.clone(),
+        ])
+    };
+    handoffs.iter().fold(Table::new(heading), row).render("no hand-off")
+}
+
+/// A hand-off that has begun.
+pub fn handoff(info: &HandoffInfo) -> String {
+    format!(
+        "hand-off {} of session {}: {}\n{}",
+        info.handoff,
+        info.session,
+        moves(&info.moves),
+        info.selection
+    )
+}
+
+/// How a hand-off ended.
+pub fn outcome(info: &HandoffInfo) -> String {
+    let outcome = with_reason(info.outcome.as_str().replace('_', " "), info.reason);
+    format!("{outcome} after {} ms", took(info).as_millis())
+}
+
+/// A step of a hand-off.
+pub fn step(progress: &ProgressInfo) -> String {
+    format!("{}  {}", clock(MediaTime(progress.at_us)), describe(progress))
+}
+
+/// A line of `gibbonctl watch`.
+pub fn event(event: &Event) -> String {
+    let now = clock(process::now());
+    let stands = |up| if up { "is here" } else { "is gone" };
+    match event {
+        Event::Node { id, up } => format!("{now}  node {id} {}", stands(*up)),
+        Event::Session { session, up } => format!("{now}  session {session} {}", stands(*up)),
+        Event::Handoff { handoff, session, progress } => {
+            let at = clock(MediaTime(progress.at_us));
+            format!("{at}  hand-off {handoff} of session {session}: {}", describe(progress))
+        }
+        Event::Lagged { missed } => {
+            format!("{now}  {missed} events are missing here: we read too slowly")
+        }
+    }
+}
+
+fn describe(progress: &ProgressInfo) -> String {
+    let mut text = progress.step.replace('_', " ");
+    if let Some(description) = progress.description {
+        text += &format!(", description {description}");
+    }
+    if let Some(edge) = &progress.edge {
+        text += &format!(", {edge}");
+    }
+    if let Some(group) = progress.group {
+        text += &format!(", from group {group}");
+    }
+    with_reason(text, progress.reason)
+}
+
+fn with_reason(text: String, reason: Option<Reason>) -> String {
+    match reason {
+        Some(reason) => format!("{text} ({})", words(reason)),
+        None => text,
+    }
+}
+
+/// `NotInTime` as "not in time".
+fn words(reason: Reason) -> String {
+    let mut words = String::new();
+    for letter in format!("{reason:?}").chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+fn moves(moves: &[Move]) -> String {
+    let text = |leg: &Move| format!("{} {} -> {}", leg.description, leg.from, leg.to);
+    moves.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// From the first step to the newest.
+fn took(info: &HandoffInfo) -> Duration {
+    match (info.progress.first(), info.progress.last()) {
+        (Some(first), Some(last)) => MediaTime(last.at_us).since(MediaTime(first.at_us)),
+        _ => Duration::ZERO,
+    }
+}
+
+fn node(id: Option<&NodeId>) -> String {
+    id.map_or(NONE.into(), NodeId::to_string)
+}
+
+fn location(at: Location) -> String {
+    format!("{},{}", at.latitude, at.longitude)
+}
+
+/// Time of day, UTC.
+fn clock(at: MediaTime) -> String {
+    let (seconds, ms) = (at.as_micros() / 1_000_000, at.as_micros() / 1000 % 1000);
+    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{h:02}:{m:02}:{s:02}.{ms:03}")
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_control::portal::{ClientInfo, HandoffOutcome};
+    use gibbon_handoff::{Cause, InfoSender, Source};
+    use gibbon_media::{Description, GroupId, HandoffId, Scheme, SessionId};
+
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn progress(step: &str, at_ms: u64) -> ProgressInfo {
+        ProgressInfo {
+            step: step.into(),
+            description: None,
+            edge: None,
+            group: None,
+            reason: None,
+            at_us: at_ms * 1000,
+        }
+    }
+
+    #[test]
+    fn a_session_is_origin_edge_per_description_and_client() {
+        let session = SessionInfo {
+            session: SessionId(0xab),
+            stream: "live/bbb".parse().unwrap(),
+            origin: Some(id("studio")),
+            edges: [Some(id("edge-a")), Some(id("edge-b"))],
+            client: ClientInfo {
+                connected: true,
+                location: Some(Location { latitude: 52.5, longitude: 13.0 }),
+            },
+            handoff: Some(HandoffId(1)),
+        };
+        let lost = SessionInfo {
+            edges: [None, None],
+            client: ClientInfo { connected: false, location: None },
+            handoff: None,
+            origin: None,
+            ..session.clone()
+        };
+        assert_eq!(
+            sessions(&[session, lost]),
+            "\
+SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT                HAND-OFF
+00000000000000ab  live/bbb  studio  edge-a         edge-b         connected at 52.5,13  0000000000000001
+00000000000000ab  live/bbb  -       -              -              away                  -"
+        );
+        assert_eq!(sessions(&[]), "no session");
+    }
+
+    #[test]
+    fn a_lost_node_says_since_when() {
+        let edge = NodeInfo {
+            id: id("edge-a"),
+            role: Role::Edge,
+            address: ([127, 0, 0, 1], 4500).into(),
+            location: None,
+            failure_domain: None,
+            up: true,
+            legs: 4,
+            capacity_legs: 200,
+            downstreams: 1,
+            upstreams: Vec::new(),
+            report_age_ms: 200,
+        };
+        let origin = NodeInfo {
+            id: id("studio"),
+            role: Role::Origin,
+            up: false,
+            report_age_ms: 12_900,
+            ..edge.clone()
+        };
+        assert_eq!(
+            nodes(&[edge, origin]),
+            "\
+NODE    ROLE    ADDRESS         STATE          LEGS      UPSTREAMS  DOWNSTREAMS  LOCATION
+edge-a  edge    127.0.0.1:4500  up             4 of 200  0          1            -
+studio  origin  127.0.0.1:4500  lost 12 s ago  -         0          1            -"
+        );
+    }
+
+    #[test]
+    fn a_stream_says_what_it_is_made_of() {
+        let stream = StreamInfo {
+            stream: "live/bbb".parse().unwrap(),
+            origin: id("studio"),
+            scheme: Scheme::Alternating,
+            video: Some("640x360@24".into()),
+            audio: true,
+            text: None,
+            sessions: 3,
+        };
+        assert_eq!(
+            streams(&[stream]),
+            "\
+STREAM    ORIGIN  SCHEME       VIDEO       AUDIO  TEXT  SESSIONS
+live/bbb  studio  alternating  640x360@24  yes    -     3"
+        );
+    }
+
+    #[test]
+    fn a_hand_off_says_what_moved_how_it_ended_and_why() {
+        let info = HandoffInfo {
+            handoff: HandoffId(1),
+            session: SessionId(2),
+            cause: Cause::Operator,
+            from: id("edge-a"),
+            to: id("edge-b"),
+            moves: [Description::One, Description::Zero]
+                .map(|description| Move {
+                    description,
+                    from: id("edge-a"),
+                    to: id("edge-b"),
+                    fetch: Source::Origin,
+                })
+                .into(),
+            selection: "edge-b was asked for".into(),
+            prefetch_info: InfoSender::Coordinator,
+            outcome: HandoffOutcome::RolledBack,
+            reason: Some(Reason::NotInTime),
+            progress: vec![progress("selected", 1000), progress("rolled_back", 4250)],
+        };
+        assert_eq!(
+            handoffs(std::slice::from_ref(&info)).lines().nth(1).unwrap(),
+            "0000000000000001  0000000000000002  1 edge-a -> edge-b, 0 edge-a -> edge-b  \
+             rolled back (not in time)  3250 ms  edge-b was asked for"
+        );
+        assert_eq!(outcome(&info), "rolled back (not in time) after 3250 ms");
+    }
+
+    #[test]
+    fn a_step_says_what_happened_where_and_when() {
+        let progress = ProgressInfo {
+            description: Some(Description::One),
+            edge: Some(id("edge-b")),
+            group: Some(GroupId(77)),
+            ..progress("attach_sent", 86_400_000 + 3_723_004)
+        };
+        assert_eq!(
+            step(&progress),
+            "01:02:03.004  attach sent, description 1, edge-b, from group 77"
+        );
+        let event =
+            event(&Event::Handoff { handoff: HandoffId(1), session: SessionId(2), progress });
+        assert!(event.starts_with("01:02:03.004  hand-off 0000000000000001 of session "));
+    }
+}
