@@ -131,6 +131,8 @@ pub struct Executor {
     phase: Phase,
     /// The move under way, as an index into the plan's; all before it are done.
     current: usize,
+    /// How many moves the client may have begun to carry out, under this term or an earlier one.
+    begun: usize,
     /// The order to prefetch of the move under way.
     prefetch: OrderId,
     /// Whether the new edge has settled for the move under way.
@@ -161,6 +163,7 @@ impl Executor {
             next_step: plan.first_step,
             phase: Phase::Prefetch,
             current: 0,
+            begun: 0,
             prefetch: OrderId { term: plan.term, step: plan.first_step, handoff: plan.handoff },
             settled: false,
             sends: 0,
@@ -178,7 +181,9 @@ impl Executor {
     /// order is idempotent, taking it up is giving the orders again under a newer `term`: what is done is
     /// answered at once, and what cannot be finished is rolled back.
     pub fn adopt(term: Term, plan: Plan) -> Result<(Self, Vec<Action>), InvalidPlan> {
-        Self::new(Plan { term, first_step: 0, ..plan })
+        let (mut executor, out) = Self::new(Plan { term, first_step: 0, ..plan })?;
+        executor.begun = executor.plan.moves.len();
+        Ok((executor, out))
     }
 
     /// What is being carried out.
@@ -250,6 +255,7 @@ impl Executor {
             FromEdge::Ready { description, group, .. } if self.phase == Phase::Prefetch => {
                 out.push(Action::Progress(Progress::Ready { description, group }));
                 let order = self.next_order();
+                self.begun = self.begun.max(self.current + 1);
                 self.enter(Phase::Attach { order, start: group }, out);
             }
             FromEdge::Settled { description, .. } if !self.settled => {
@@ -258,7 +264,7 @@ impl Executor {
                 self.next_move_if_done(out);
             }
             FromEdge::Refused { reason, .. } if self.phase == Phase::Prefetch => {
-                self.roll_back(self.current, reason, out);
+                self.roll_back(reason, out);
             }
             _ => {}
         }
@@ -266,7 +272,7 @@ impl Executor {
 
     fn client_says(&mut self, answer: Option<FromClient>, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Return { .. }) && self.has_strayed() {
-            return self.roll_back(self.attached(), Reason::Strayed, out);
+            return self.roll_back(Reason::Strayed, out);
         }
         let Some(answer) = answer else { return };
         if self.open_order() != Some(answer.order()) {
@@ -286,7 +292,13 @@ impl Executor {
             (
                 FromClient::RolledBack { reason, .. },
                 Phase::Attach { .. } | Phase::Probation { .. },
-            ) => self.roll_back(self.current, reason, out),
+            ) => {
+                // The client has undone it already.
+                if self.begun == self.current + 1 {
+                    self.begun = self.current;
+                }
+                self.roll_back(reason, out);
+            }
             (
                 FromClient::Held { .. } | FromClient::RolledBack { .. },
                 Phase::Return { index, reason, .. },
@@ -321,7 +333,6 @@ impl Executor {
         if !self.settled || !matches!(self.phase, Phase::Probation { held: true, .. }) {
             return;
         }
-        self.disarm(out);
         if self.current + 1 < self.plan.moves.len() {
             self.prefetch(self.current + 1, out);
         } else {
@@ -350,10 +361,10 @@ impl Executor {
         }
     }
 
-    /// Gives up: the first `count` moves are undone.
-    fn roll_back(&mut self, count: usize, reason: Reason, out: &mut Vec<Action>) {
+    /// Gives up: what was begun is undone.
+    fn roll_back(&mut self, reason: Reason, out: &mut Vec<Action>) {
         out.push(Action::Progress(Progress::RollingBack { reason }));
-        self.give_back(count, reason, out);
+        self.give_back(self.begun, reason, out);
     }
 
     /// Returns the last of the first `count` moves, or ends when there is none.
@@ -401,7 +412,7 @@ impl Executor {
         if was_source {
             self.send(out);
         } else if self.current_move().to == *node && self.via(node).is_none() {
-            self.roll_back(self.current, Reason::EdgeLost, out);
+            self.roll_back(Reason::EdgeLost, out);
         }
     }
 
@@ -410,12 +421,12 @@ impl Executor {
             return self.send(out);
         }
         match self.phase {
-            Phase::Prefetch => self.roll_back(self.current, Reason::PrefetchTimedOut, out),
+            Phase::Prefetch => self.roll_back(Reason::PrefetchTimedOut, out),
             Phase::Attach { .. } | Phase::Probation { held: false, .. } => {
-                self.roll_back(self.attached(), Reason::ClientSilent, out);
+                self.roll_back(Reason::ClientSilent, out);
             }
             Phase::Probation { held: true, .. } => {
-                self.roll_back(self.attached(), Reason::NotSettled, out);
+                self.roll_back(Reason::NotSettled, out);
             }
             Phase::Return { reason, .. } => self.end(Outcome::Failed { reason }, out),
             Phase::Finish { .. } => {
@@ -513,11 +524,6 @@ impl Executor {
             | Phase::Finish { order, .. } => Some(order),
             Phase::Prefetch | Phase::Ended(_) => None,
         }
-    }
-
-    /// How many moves the client may have begun to carry out.
-    fn attached(&self) -> usize {
-        self.current + usize::from(self.phase != Phase::Prefetch)
     }
 
     /// Whether the client has left the new edge of a move that was done.
