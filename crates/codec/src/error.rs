@@ -121,4 +121,7 @@ pub enum Error {
         /// FFmpeg's reason.
         source: ffmpeg::Error,
     },
+    /// The recording was ended before anything came that it could begin with.
+    #[error("nothing was recorded to {0}: no picture that decoding can begin with has come")]
+    NothingRecorded(String),
 }

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use ffmpeg_next::{self as ffmpeg, Packet, Rational, Stream, codec, decoder, format, media};
+use ffmpeg_next::{
+    self as ffmpeg, Packet, Rational, Stream, codec, decoder, format, format::stream::Disposition,
+    media,
+};
 
 use crate::Error;
 
@@ -59,7 +62,10 @@ impl Input {
         let context = format::input(file).map_err(open_error)?;
         let wanted = [(media::Type::Video, true), (media::Type::Audio, sound)];
         let tracks = wanted.map(|(kind, wanted)| {
-            let stream = context.streams().best(kind).filter(|_| wanted)?;
+            // The cover of an album is not the pictures of a programme.
+            let usable =
+                |s: &Stream| wanted && !s.disposition().contains(Disposition::ATTACHED_PIC);
+            let stream = context.streams().best(kind).filter(usable)?;
             let (index, time_base) = (stream.index(), stream.time_base());
             Some(Track { index, time_base, queue: VecDeque::new(), queued_bytes: 0 })
         });

@@ -44,3 +44,17 @@ pub use stream_coder::{Coded, StreamCoder};
 pub use timeline::CueSheet;
 pub use video_decoder::VideoDecoder;
 pub use video_encoder::{RateControl, VideoEncoder, VideoSettings};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_may_be_moved_to_another_thread() {
+        fn moves<T: Send>() {}
+        moves::<Programme>();
+        moves::<StreamCoder>();
+        moves::<(VideoEncoder, VideoDecoder, AudioEncoder, AudioDecoder)>();
+        moves::<(Recorder, Scaler, Picture, Error)>();
+    }
+}

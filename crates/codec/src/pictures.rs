@@ -14,6 +14,9 @@ const MAX_DAMAGED_IN_A_ROW: u32 = 500;
 /// Two pictures that are equally near, to the rounding of times in ns: the earlier one stays.
 const TIE: u64 = 1000;
 
+/// So much less than it should have is said of a file, in ns: it may have been cut off.
+const WORTH_A_WARNING: i64 = 2_000_000_000;
+
 /// Decodes pictures in order of time and picks the nearest for each moment.
 pub(crate) struct Pictures {
     decoder: decoder::Video,
@@ -62,7 +65,9 @@ impl Pictures {
         loop {
             if self.next.is_none() && !self.ended {
                 self.next = self.decode(input)?;
-                self.ended = self.next.is_none();
+                if self.next.is_none() {
+                    self.end(input);
+                }
             }
             let nearer = match (&self.shown, &self.next) {
                 (None, Some(_)) => true,
@@ -84,6 +89,19 @@ impl Pictures {
             self.picture = Some(self.scaler.convert(&shown.frame)?);
         }
         self.picture.clone().ok_or_else(|| Error::Empty(input.file.clone()))
+    }
+
+    fn end(&mut self, input: &Input) {
+        self.ended = true;
+        let last = self.shown.as_ref().map_or(0, |shown| shown.time);
+        let missing = input.duration.map_or(0, |duration| duration - last);
+        if missing > WORTH_A_WARNING {
+            let seconds = missing / 1_000_000_000;
+            tracing::warn!(
+                file = input.file,
+                "the last {seconds} s have no pictures: the last stays"
+            );
+        }
     }
 
     /// Whether the input has no picture at `time` or later.

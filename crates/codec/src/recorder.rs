@@ -117,8 +117,7 @@ impl Recorder {
     /// Completes the recording.
     pub fn finish(mut self) -> Result<(), Error> {
         if self.start.is_none() {
-            // Nothing came: a player is to find an empty recording, not a broken one.
-            self.open(MediaTime(0))?;
+            return Err(Error::NothingRecorded(self.file));
         }
         self.output.write_trailer().map_err(|e| self.record_error(e))
     }

@@ -1,5 +1,7 @@
 //! From media to published frames: codes a programme into two descriptions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use gibbon_mdc::{Rendition, Share, deal};
 use gibbon_media::{
@@ -8,8 +10,8 @@ use gibbon_media::{
 };
 
 use crate::{
-    AudioEncoder, Bitrate, CoderConfig, CueSheet, Error, Item, PACKET_SAMPLES, PACKET_US, Picture,
-    RateControl, Scaler, SoundBlock, VideoEncoder, VideoSettings, timeline::time_of_sample,
+    AudioEncoder, Bitrate, CoderConfig, CueSheet, Error, Item, PACKET_US, Picture, RateControl,
+    SAMPLE_RATE, Scaler, SoundBlock, VideoEncoder, VideoSettings,
 };
 
 /// The bit rate that CRF may reach, in bits per pixel: a bound, far above what film takes.
@@ -160,8 +162,11 @@ impl StreamCoder {
         let Some(encoder) = &mut self.audio else { return Ok(()) };
         let position = i64::try_from(block.position).unwrap_or(i64::MAX);
         let (payload, heard) = encoder.encode(position, &block.samples)?;
-        let time = time_of_sample(self.catalog.created, heard);
-        let next = time_of_sample(self.catalog.created, heard + PACKET_SAMPLES as i64);
+        // What is heard first went in that much earlier: 6.5 ms, a whole number of µs.
+        let lead = u64::try_from(position - heard).unwrap_or(0);
+        let time =
+            block.time.back(Duration::from_micros(lead * 1_000_000 / u64::from(SAMPLE_RATE)));
+        let next = time + Duration::from_micros(PACKET_US.into());
         for description in Description::BOTH {
             let grid = self.catalog.grid(description);
             let group = grid.group_at(time);

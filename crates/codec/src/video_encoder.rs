@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ffmpeg_next::{Dictionary, Packet, Rational, codec, encoder, format::Pixel, picture};
 use gibbon_media::{Codec, FrameNumber, FrameRate};
 
-use crate::{Bitrate, Colour, Error, Picture, Preset, ffmpeg::AGAIN};
+use crate::{Bitrate, Colour, Error, Picture, Preset};
 
 const LIBX264: &str = "libx264";
 
@@ -98,7 +98,6 @@ impl VideoEncoder {
 }
 
 fn encode_error(source: ffmpeg_next::Error) -> Error {
-    debug_assert!(source != AGAIN, "a zero-latency encoder gives a packet for each picture");
     Error::Encode { codec: LIBX264, source }
 }
 

@@ -8,7 +8,7 @@ use gibbon_media::Scheme;
 #[test]
 fn each_scheme_is_measured_against_a_single_description_of_the_same_groups() {
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/../../media/session.mp4").to_owned();
-    let options = MeasureOptions { duration: Duration::from_secs(5), ..MeasureOptions::default() };
+    let options = MeasureOptions { duration: Duration::from_secs(3), ..MeasureOptions::default() };
     let mut steps = Vec::new();
     let table = measure(&[clip], &options, |progress| steps.push(progress.done)).unwrap();
     assert_eq!(steps, (0..=16).collect::<Vec<_>>());

@@ -4,11 +4,15 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
 
-use gibbon_codec::{Error, Item, PACKET_SAMPLES, Programme, ProgrammeOptions};
-use gibbon_media::{FrameNumber, FrameRate, MediaTime};
-use support::{CREATED, clip, small, stock};
+use gibbon_codec::{Error, Item, PACKET_SAMPLES, Programme, ProgrammeOptions, StreamCoder};
+use gibbon_media::{Catalog, FrameNumber, FrameRate, MediaTime, ProducerId, Scheme};
+use support::{CREATED, catalog, clip, quick, small, stock};
 
 /// Hashes of pictures by frame number, and sound by position.
 type Content = (BTreeMap<FrameNumber, u128>, BTreeMap<u64, Vec<f32>>);
@@ -161,18 +165,46 @@ fn a_programme_of_sound_alone_and_one_of_pictures_alone_work() {
 fn an_input_of_unknown_length_is_live_and_ends() {
     let folder = tempfile::tempdir().unwrap();
     // A Matroska file that was cut off while it was written does not say how long it is.
-    let file = short_clip(&folder, &["-t", "1", "-an", "-f", "matroska", "-live", "1"], "live.mkv");
+    let live = ["-ss", "20", "-t", "1", "-c:a", "flac", "-f", "matroska", "-live", "1"];
+    let file = short_clip(&folder, &live, "live.mkv");
     let options = ProgrammeOptions::default();
     let mut live = Programme::open(&file, &options, CREATED).unwrap();
     assert_eq!(live.loop_frames(), None);
     let start = MediaTime(CREATED.0 + 5_000_000);
     live.start_at(start).unwrap();
-    let mut frames = Vec::new();
-    while let Some(Item::Video(n, _)) = live.next_item().unwrap() {
-        frames.push(n);
+    let catalog = catalog(&live, Scheme::Duplicate);
+    let rate = live.video().unwrap().rate;
+    // Its groups are short, so that description 0 has some whole ones.
+    let grids = Catalog::grids_of(Scheme::Duplicate, Duration::from_millis(300));
+    let catalog = Catalog { grids, ..catalog };
+    let mut coder = StreamCoder::new(catalog, &quick(), ProducerId(1), live.cues(), start).unwrap();
+    let (mut frames, mut times) = (Vec::new(), BTreeSet::new());
+    while let Some(item) = live.next_item().unwrap() {
+        let coded = coder.code(&item, 0).unwrap();
+        times.extend(coded.into_iter().filter_map(|coded| coded.frame).map(|frame| frame.time));
+        if let Item::Video(n, _) = item {
+            frames.push(n);
+        }
     }
-    let first = live.video().unwrap().rate.first_at_or_after(start);
+    let first = rate.first_at_or_after(start);
     assert_eq!(frames, (first.0..first.0 + 24).map(FrameNumber).collect::<Vec<_>>());
+    assert!(times.len() > 40 && *times.first().unwrap() >= start);
+    assert!(*times.last().unwrap() <= MediaTime(start.0 + 1_050_000), "sound, too");
+    let ends = coder.finish();
+    assert!(ends.iter().all(|coded| coded.frame.is_none() && coded.group_end) && ends.len() >= 2);
+}
+
+#[test]
+fn the_cover_of_an_album_is_not_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (cover, album) = (path("cover.png"), path("album.mp3"));
+    stock("ffmpeg", &["-ss", "5", "-i", &clip("bbb.mp4"), "-frames:v", "1", &cover]);
+    let inputs = ["-t", "1", "-i", &clip("bbb.mp4"), "-i", &cover, "-map", "0:a", "-map", "1:v"];
+    let outputs = ["-c:v", "copy", "-disposition:v", "attached_pic", "-c:a", "libmp3lame", &album];
+    stock("ffmpeg", &[&inputs[..], &outputs].concat());
+    let programme = Programme::open(&album, &ProgrammeOptions::default(), CREATED).unwrap();
+    assert!(programme.video().is_none() && programme.audio().is_some());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use gibbon_codec::{Programme, Recorder};
+use gibbon_codec::{Error, Programme, Recorder};
 use gibbon_media::{Cue, Description, Frame, MediaTime, Medium, Scheme};
 use support::{CREATED, Stream, clip, code, quick, small, stock};
 
@@ -116,10 +116,12 @@ fn time_stamps_and_captions_are_those_of_the_stream() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_written_names_its_file() {
+fn a_recording_that_cannot_be_written_or_is_empty_names_its_file() {
     let stream = coded(Scheme::Duplicate);
     let error = Recorder::create("/no/such/folder/a.mkv", &stream.catalog).err().unwrap();
     assert!(error.to_string().contains("/no/such/folder/a.mkv"), "{error}");
+    let nothing = Recorder::create("/dev/null", &stream.catalog).unwrap().finish().unwrap_err();
+    assert!(matches!(&nothing, Error::NothingRecorded(file) if file == "/dev/null"), "{nothing}");
     let mut full = Recorder::create("/dev/full", &stream.catalog).unwrap();
     let frames = stream.frames(Description::Zero, Medium::Video);
     let written: Result<(), _> = frames.iter().try_for_each(|(_, frame)| full.video(frame));
