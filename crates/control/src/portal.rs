@@ -38,6 +38,9 @@ pub struct SessionTicket {
     /// Which edge serves which description, in order of descriptions.
     #[schema(value_type = Vec<EdgeAddress>)]
     pub edges: [NodeAddress; 2],
+    /// Edges to turn to when one is lost, best first: those that the grant names, and where they are.
+    #[schema(value_type = Vec<EdgeAddress>)]
+    pub standbys: Vec<NodeAddress>,
 }
 
 /// For the OpenAPI document: the shape of a [`NodeAddress`].

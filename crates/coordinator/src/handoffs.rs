@@ -7,7 +7,7 @@ use std::{
 
 use gibbon_control::portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo};
 use gibbon_handoff::{
-    InvalidPlan, Outcome, Plan, Reason, ToClient, ToEdge,
+    Outcome, Plan, Reason, ToClient, ToEdge,
     coordinator::{Action, Event, Executor, Progress},
     timers::CoordinatorTimer,
 };
@@ -69,45 +69,45 @@ impl Handoffs {
         self.next_step
     }
 
-    /// Begins a hand-off, selected for the reason `selection`; `group` is the length of the stream's groups.
-    /// The session has none under way.
+    /// Takes up a hand-off that has just `begun`, selected for the reason `selection`; `group` is the length
+    /// of the stream's groups. The session has no other under way.
     pub fn start(
         &mut self,
         now: MediaTime,
-        plan: Plan,
+        begun: (Executor, Vec<Action>),
         selection: String,
         group: Duration,
-    ) -> Result<(HandoffInfo, Vec<Effect>), InvalidPlan> {
-        let session = plan.session;
-        let info = HandoffInfo {
-            handoff: plan.handoff,
-            session,
-            cause: plan.cause,
-            from: plan.moves.first().ok_or(InvalidPlan::Moves)?.from.clone(),
-            to: plan.moves.first().ok_or(InvalidPlan::Moves)?.to.clone(),
-            moves: plan.moves.clone(),
-            selection,
-            prefetch_info: plan.prefetch_info,
-            outcome: HandoffOutcome::Running,
-            reason: None,
-            progress: Vec::new(),
-        };
-        let (handoff, stream) = (plan.handoff, plan.stream.clone());
-        let span = tracing::info_span!("handoff", %handoff, %session, %stream);
-        span.in_scope(|| tracing::info!(cause = ?plan.cause, why = info.selection, "hand-off"));
-        let (executor, actions) = Executor::new(plan)?;
-        self.running.insert(session, Running { executor, info, group, timer: None, span });
-        let effects = self.carry_out(now, session, actions);
-        // What has just begun is running or, at worst, the newest in the history.
-        let info = self.find(handoff).cloned().ok_or(InvalidPlan::Moves)?;
-        Ok((info, effects))
+    ) -> (HandoffInfo, Vec<Effect>) {
+        let (executor, actions) = begun;
+        let plan = executor.plan();
+        let (handoff, session) = (plan.handoff, plan.session);
+        let span = tracing::info_span!("handoff", %handoff, %session, stream = %plan.stream);
+        span.in_scope(|| tracing::info!(cause = ?plan.cause, why = selection, "hand-off"));
+        let info = describe(plan, selection);
+        let mut running = Running { executor, info, group, timer: None, span };
+        let mut effects = Vec::new();
+        running.carry_out(now, actions, &mut effects);
+        let info = running.info.clone();
+        self.running.insert(session, running);
+        (info, effects)
     }
 
     /// Tells the executor of a session something, if a hand-off is under way.
     pub fn handle(&mut self, now: MediaTime, session: SessionId, event: Event) -> Vec<Effect> {
         let Some(running) = self.running.get_mut(&session) else { return Vec::new() };
+        let mut effects = Vec::new();
         let actions = running.executor.handle(event);
-        self.carry_out(now, session, actions)
+        running.carry_out(now, actions, &mut effects);
+        if running.info.outcome != HandoffOutcome::Running
+            && let Some(ended) = self.running.remove(&session)
+        {
+            self.next_step = self.next_step.max(ended.executor.next_step());
+            if self.ended.len() == MAX_HISTORY {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(ended.info);
+        }
+        effects
     }
 
     /// Tells every executor that a node is lost.
@@ -124,29 +124,6 @@ impl Handoffs {
             self.running.iter_mut().filter_map(|(id, r)| Some((*id, due(r)?))).collect();
         let fire = |(session, timer)| self.handle(now, session, Event::Timer(timer));
         due.into_iter().flat_map(fire).collect()
-    }
-
-    fn carry_out(
-        &mut self,
-        now: MediaTime,
-        session: SessionId,
-        actions: Vec<Action>,
-    ) -> Vec<Effect> {
-        let Some(running) = self.running.get_mut(&session) else { return Vec::new() };
-        let mut effects = Vec::new();
-        for action in actions {
-            running.carry_out(now, action, &mut effects);
-        }
-        if running.info.outcome != HandoffOutcome::Running
-            && let Some(ended) = self.running.remove(&session)
-        {
-            self.next_step = self.next_step.max(ended.executor.next_step());
-            if self.ended.len() == MAX_HISTORY {
-                self.ended.pop_front();
-            }
-            self.ended.push_back(ended.info);
-        }
-        effects
     }
 
     /// The hand-off of a session that is under way.
@@ -177,7 +154,13 @@ impl Handoffs {
 }
 
 impl Running {
-    fn carry_out(&mut self, now: MediaTime, action: Action, out: &mut Vec<Effect>) {
+    fn carry_out(&mut self, now: MediaTime, actions: Vec<Action>, out: &mut Vec<Effect>) {
+        for action in actions {
+            self.act(now, action, out);
+        }
+    }
+
+    fn act(&mut self, now: MediaTime, action: Action, out: &mut Vec<Effect>) {
         let session = self.info.session;
         match action {
             Action::SendToEdge { edge, via, message } => {
@@ -228,6 +211,24 @@ impl Running {
         if self.info.progress.len() < MAX_PROGRESS {
             self.info.progress.push(progress);
         }
+    }
+}
+
+fn describe(plan: &Plan, selection: String) -> HandoffInfo {
+    // A plan that is carried out has a move.
+    let first = &plan.moves[0];
+    HandoffInfo {
+        handoff: plan.handoff,
+        session: plan.session,
+        cause: plan.cause,
+        from: first.from.clone(),
+        to: first.to.clone(),
+        moves: plan.moves.clone(),
+        selection,
+        prefetch_info: plan.prefetch_info,
+        outcome: HandoffOutcome::Running,
+        reason: None,
+        progress: Vec::new(),
     }
 }
 

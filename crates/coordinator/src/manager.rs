@@ -15,7 +15,8 @@ use gibbon_control::{
     session::Order,
 };
 use gibbon_handoff::{
-    Cause, FromEdge, InfoSender, Move, Plan, Report, Source, Term, ToClient, coordinator,
+    Cause, FromEdge, InfoSender, Move, Plan, Report, Source, Term, ToClient,
+    coordinator::{self, Action, Executor},
 };
 use gibbon_media::{Description, HandoffId, MediaTime, NodeId, Role, SessionId, StreamName};
 use gibbon_placement::{Candidate, NoEdge, Request, Unfit, rank_edges, select_edge};
@@ -283,8 +284,13 @@ impl Manager {
             .create(now, session, stream.clone(), edge.clone(), request.location)
             .ok_or(Refusal::TooManySessions)?;
         tracing::info!(%session, %stream, %edge, "a session is created");
-        let grant = self.grant(now, session, stream, standbys);
-        let ticket = SessionTicket { session, grant, edges: [address.clone(), address] };
+        let addresses = standbys.iter().filter_map(|edge| self.registry.address(edge)).cloned();
+        let ticket = SessionTicket {
+            session,
+            edges: [address.clone(), address],
+            standbys: addresses.collect(),
+            grant: self.grant(now, session, stream, standbys),
+        };
         Ok((ticket, vec![Output::Event(Event::Session { session, up: true })]))
     }
 
@@ -372,7 +378,10 @@ impl Manager {
             prefetch_info: request.prefetch_info.unwrap_or(InfoSender::Coordinator),
             moves,
         };
-        self.begin(now, plan, selection).map(|(info, effects)| (info, self.outputs(now, effects)))
+        let begun =
+            Executor::new(plan).map_err(|invalid| Refusal::NothingToMove(invalid.to_string()))?;
+        let (info, effects) = self.start(now, begun, selection);
+        Ok((info, self.outputs(now, effects)))
     }
 
     /// Which legs of `session` move where, and why there.
@@ -413,51 +422,58 @@ impl Manager {
         Ok((moving.into_iter().map(a_move).collect(), why))
     }
 
-    fn begin(
+    /// Carries out what an executor has begun.
+    fn start(
         &mut self,
         now: MediaTime,
-        plan: Plan,
+        begun: (Executor, Vec<Action>),
         selection: String,
-    ) -> Result<(HandoffInfo, Vec<Effect>), Refusal> {
+    ) -> (HandoffInfo, Vec<Effect>) {
+        let plan = begun.0.plan();
+        if let Some(session) = self.sessions.get_mut(plan.session) {
+            session.handed_off = true;
+        }
         let group = self.registry.stream(&plan.stream).map_or(USUAL_GROUP, |(_, catalog)| {
-            Description::BOTH
-                .map(|d| catalog.grid(d).duration())
-                .into_iter()
-                .fold(Duration::ZERO, Duration::max)
+            let [zero, one] = Description::BOTH.map(|d| catalog.grid(d).duration());
+            zero.max(one)
         });
-        self.handoffs
-            .start(now, plan, selection, group)
-            .map_err(|invalid| Refusal::NothingToMove(invalid.to_string()))
+        self.handoffs.start(now, begun, selection, group)
     }
 
-    /// Takes up what an earlier start of the coordinator left behind, once per session.
+    /// Takes up what an earlier start of the coordinator left behind, unless the session has been handed
+    /// off since.
     fn adopt(&mut self, now: MediaTime, id: SessionId, report: &Report) -> Vec<Effect> {
         let Some(order) = report.order.as_ref().map(ToClient::order) else { return Vec::new() };
-        if order.term >= self.term || self.handoffs.of_session(id).is_some() {
+        let Some(session) = self.sessions.get(id) else { return Vec::new() };
+        if order.term >= self.term || session.handed_off {
             return Vec::new();
         }
         let moves = moves_left(report);
-        let Some(session) = self.sessions.get_mut(id).filter(|session| !session.adopted) else {
-            return Vec::new();
-        };
-        let Some(first) = moves.first() else { return Vec::new() };
-        if !self.registry.is_up(&first.to) {
-            // It has not come back yet; the client repeats its report.
+        if !moves.first().is_some_and(|first| self.registry.is_up(&first.to)) {
+            // Nothing is left, or the edge has not come back yet and the client will report again.
             return Vec::new();
         }
-        session.adopted = true;
         let plan = Plan {
             handoff: order.handoff,
             session: id,
             stream: session.stream.clone(),
             term: self.term,
             first_step: self.handoffs.next_step(),
+            // Orders do not carry the cause; somebody had asked for it in the end.
             cause: Cause::Operator,
             prefetch_info: InfoSender::Coordinator,
             moves,
         };
-        let why = "taken up after a restart of the coordinator".to_owned();
-        self.begin(now, plan, why).map_or_else(|_| Vec::new(), |(_, effects)| effects)
+        match Executor::adopt(self.term, plan) {
+            Ok(begun) => {
+                let why = "taken up after a restart of the coordinator".to_owned();
+                self.start(now, begun, why).1
+            }
+            Err(invalid) => {
+                tracing::warn!(session = %id, %invalid, "what a client reports cannot be taken up");
+                Vec::new()
+            }
+        }
     }
 
     fn outputs(&self, now: MediaTime, effects: Vec<Effect>) -> Vec<Output> {

@@ -33,8 +33,8 @@ pub struct Session {
     carriers: BTreeMap<NodeId, [bool; 2]>,
     /// The client's newest report.
     pub report: Option<Report>,
-    /// Whether what an earlier start of the coordinator left behind has been looked after.
-    pub adopted: bool,
+    /// Whether a hand-off of it has begun under this start of the coordinator.
+    pub handed_off: bool,
     /// When it was created, or last reported.
     seen: MediaTime,
 }
@@ -196,7 +196,7 @@ impl Session {
             placed: None,
             carriers: BTreeMap::new(),
             report: None,
-            adopted: false,
+            handed_off: false,
             seen: now,
         }
     }
