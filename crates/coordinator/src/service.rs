@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Messages waiting for one node; a node that lets more pile up is disconnected.
-pub const MAX_WAITING: usize = 1024;
+pub const MAX_WAITING: usize = 4096;
 /// Events kept for readers that are behind; a slower one is told how many it missed.
 pub const MAX_EVENTS: usize = 1024;
 /// How often timers are looked at: small beside the shortest of them.
