@@ -1,10 +1,12 @@
 //! What coordinator, nodes and clients say to each other, and what every Gibbon process does alike.
 
+pub mod client;
 pub mod grant;
 pub mod link;
 pub mod node;
 pub mod portal;
 pub mod process;
+pub mod report;
 pub mod session;
 
 pub use grant::{Grant, GrantError, GrantSigner, GrantVerifier};

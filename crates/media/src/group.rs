@@ -47,11 +47,31 @@ names::hex_id!(
 
 /// How one description divides media time into groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WireGrid")]
 pub struct GroupGrid {
     /// Length of a group in µs, at least 1.
     duration_us: u64,
     /// Start of group 0 in µs after the epoch; below the duration.
     offset_us: u64,
+}
+
+/// A grid as it comes from outside.
+#[derive(Deserialize)]
+struct WireGrid {
+    duration_us: u64,
+    offset_us: u64,
+}
+
+impl TryFrom<WireGrid> for GroupGrid {
+    type Error = &'static str;
+    fn try_from(wire: WireGrid) -> Result<Self, Self::Error> {
+        let WireGrid { duration_us, offset_us } = wire;
+        if offset_us < duration_us {
+            Ok(Self { duration_us, offset_us })
+        } else {
+            Err("a group grid needs a duration above its offset")
+        }
+    }
 }
 
 impl GroupGrid {
@@ -115,6 +135,14 @@ mod tests {
         assert_eq!(grid.group_at(MediaTime(1_500_000)), GroupId(1));
         assert_eq!(grid.start_of(GroupId(1)), MediaTime(1_500_000));
         assert_eq!(grid.end_of(GroupId(1)), MediaTime(2_500_000));
+    }
+
+    #[test]
+    fn a_grid_without_duration_is_refused() {
+        assert!(serde_json::from_str::<GroupGrid>(r#"{"duration_us":0,"offset_us":0}"#).is_err());
+        let grid = GroupGrid::new(SECOND, Duration::from_millis(500));
+        let json = serde_json::to_string(&grid).unwrap();
+        assert_eq!(serde_json::from_str::<GroupGrid>(&json).unwrap(), grid);
     }
 
     #[test]

@@ -42,13 +42,18 @@ impl Tracks {
     /// same group, so that a second upstream can go on where a first broke off.
     pub fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
         let group = self.ring(start.header.medium).admit(start)?;
+        self.advance_live(start.base);
         self.began.notify_waiters();
         Ok(group)
     }
 
     /// Takes in a frame of a group that was admitted.
     pub fn push(&self, group: &Group, index: u32, frame: Frame) -> Push {
-        let time = frame.time;
+        // Cues are published when their group begins, ahead of their time.
+        let time = match group.header.medium {
+            Medium::Text => group.base,
+            Medium::Video | Medium::Audio => frame.time,
+        };
         let push = group.push(index, frame);
         if push == Push::New {
             self.advance_live(time);

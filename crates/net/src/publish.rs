@@ -6,10 +6,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use gibbon_media::{Catalog, GroupGrid, GroupId, Medium};
+use gibbon_media::{Catalog, GroupGrid, GroupId, MediaTime, Medium};
 use quinn::SendStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument;
@@ -18,8 +19,13 @@ use crate::{
     cache::{Group, Read, Tracks},
     close,
     message::{MessageError, Receiver, Sender},
-    wire::{Accepted, GroupStart, Start, Subscribe, Update, encode_message, kind},
+    wire::{
+        Accepted, GroupStart, RejectCode, Rejected, Start, Subscribe, Update, encode_message, kind,
+    },
 };
+
+/// A stream that has just been created has this long to bring its first frame.
+const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(4);
 
 /// What a subscription has been sent so far.
 #[derive(Debug, Default)]
@@ -66,6 +72,12 @@ pub async fn serve(
     tracks: Arc<Tracks>,
     sent: Arc<Sent>,
 ) -> Result<Ended, MessageError> {
+    if tokio::time::timeout(FIRST_FRAME_WITHIN, begun(&tracks)).await.is_err() {
+        let why = Rejected::new(RejectCode::Unavailable, "nothing has been published yet");
+        sender.send(kind::REJECTED, &why.encode()).await?;
+        sender.finish();
+        return Ok(Ended::Cancelled);
+    }
     let first = first_group(request.start, catalog.grid(request.description), &tracks);
     let accepted = Accepted { catalog: catalog.clone(), live: tracks.live(), first };
     sender.send(kind::ACCEPTED, &accepted.encode()).await?;
@@ -102,6 +114,17 @@ pub async fn serve(
                 Err(_) => return Ok(Ended::Cancelled),
             },
         }
+    }
+}
+
+/// Waits until there is a live position to tell of.
+async fn begun(tracks: &Tracks) {
+    loop {
+        let began = tracks.group_began();
+        if tracks.live() > MediaTime(0) {
+            return;
+        }
+        began.await;
     }
 }
 

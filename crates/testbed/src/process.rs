@@ -1,0 +1,114 @@
+//! One process of the network.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Log, WAIT, wait_for};
+
+/// A running process with a log of its own. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+/// Where the binary `name` is: in `GIBBON_BIN_DIR`, or beside the running program.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("GIBBON_BIN_DIR") {
+        return Ok(Path::new(&folder).join(name));
+    }
+    let own = std::env::current_exe()?;
+    let found =
+        own.ancestors().skip(1).take(3).map(|folder| folder.join(name)).find(|f| f.is_file());
+    found.with_context(|| {
+        format!("{name} is not built; run `cargo build --workspace`, or set GIBBON_BIN_DIR")
+    })
+}
+
+impl Process {
+    /// Starts the binary `program` as `name`. It logs JSON to `folder/name.log`; an earlier log goes on.
+    pub fn start(
+        program: &str,
+        name: &str,
+        folder: &Path,
+        arguments: &[String],
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let mut command = Command::new(binary(program)?);
+        command
+            .args(arguments)
+            .env("GIBBON_LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file);
+        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Starts a command that the caller has prepared, such as one that draws on the terminal.
+    pub fn from_command(name: &str, mut command: Command, log: PathBuf) -> anyhow::Result<Self> {
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Its name in the network.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> Log {
+        Log::read(&self.log)
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        let (name, child) = (self.name.clone(), &mut self.child);
+        wait_for(format!("{name} to end"), within, || Ok(child.try_wait()?))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let Some(pid) = Pid::from_raw(self.child.id() as i32) else {
+            bail!("{} has no process id", self.name)
+        };
+        kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        if self.child.try_wait()?.is_none() {
+            self.signal(Signal::TERM)?;
+        }
+        self.wait(WAIT)
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
