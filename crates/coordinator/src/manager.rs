@@ -177,7 +177,7 @@ impl Manager {
         node: &NodeId,
         report: NodeReport,
     ) -> Result<Vec<Output>, NodeRefusal> {
-        let sessions = report.sessions.clone();
+        let (sessions, streams) = (report.sessions.clone(), report.streams.clone());
         let (older, was_lost) = self.registry.report(now, node, report)?;
         let mut out = Vec::new();
         if was_lost {
@@ -186,7 +186,9 @@ impl Manager {
         for session in self.sessions.edge_reports(now, node, &older.sessions, &sessions) {
             out.push(Output::Event(Event::Session { session, up: true }));
         }
-        self.spread_directory(&mut out);
+        if was_lost || older.streams != streams {
+            self.spread_directory(&mut out);
+        }
         Ok(out)
     }
 
@@ -229,7 +231,9 @@ impl Manager {
             for session in self.sessions.sweep(now) {
                 effects.extend(self.session_gone(now, session, &mut out));
             }
-            self.spread_directory(&mut out);
+            if !out.is_empty() {
+                self.spread_directory(&mut out);
+            }
         }
         out.extend(self.outputs(now, effects));
         out

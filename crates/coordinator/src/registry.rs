@@ -140,7 +140,7 @@ impl Registry {
         }
     }
 
-    /// Takes a report in. Returns the one before, and whether the node had been lost.
+    /// Takes a report in. Returns the one before and whether the node had been lost.
     pub fn report(
         &mut self,
         now: MediaTime,

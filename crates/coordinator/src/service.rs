@@ -142,8 +142,11 @@ impl Service {
     fn send(&self, state: &mut State, out: Vec<Output>) {
         for output in out {
             match output {
-                // Nobody may be watching.
-                Output::Event(event) => drop(self.events.send(event)),
+                Output::Event(event) => {
+                    log(&event);
+                    // Nobody may be watching.
+                    let _ = self.events.send(event);
+                }
                 Output::ToNode { node, message } => {
                     let Some(link) = state.links.get(&node) else {
                         tracing::debug!(%node, "not connected; what it should be told is dropped");
@@ -157,5 +160,15 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+/// Hand-offs log their own steps, in their spans.
+fn log(event: &Event) {
+    match event {
+        Event::Node { id, up: true } => tracing::info!(node = %id, "a node is here"),
+        Event::Node { id, up: false } => tracing::warn!(node = %id, "a node is lost"),
+        Event::Session { session, up } => tracing::info!(%session, up, "a session"),
+        Event::Handoff { .. } | Event::Lagged { .. } => {}
     }
 }

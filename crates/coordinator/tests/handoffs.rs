@@ -1,5 +1,7 @@
 //! How hand-offs are chosen, carried out, timed and taken up again.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code)]
 mod network;
 

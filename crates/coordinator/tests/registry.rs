@@ -1,5 +1,7 @@
 //! What the coordinator knows of nodes and sessions, and how it learns and forgets it.
 
+#![allow(clippy::unwrap_used)]
+
 #[allow(dead_code)]
 mod network;
 
