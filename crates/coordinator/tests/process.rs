@@ -100,14 +100,15 @@ async fn restart(signal: &str) -> (Option<i32>, Duration) {
 async fn it_stops_when_told_and_its_nodes_come_back_to_the_next_term() {
     let (code, away) = restart("-TERM").await;
     assert_eq!(code, Some(0));
-    eprintln!("{away:?}");
+    assert!(away < Duration::from_secs(5), "{away:?}");
 }
 
 #[tokio::test]
 async fn its_nodes_come_back_after_it_was_killed() {
     let (code, away) = restart("-KILL").await;
     assert_eq!(code, None);
-    eprintln!("{away:?}");
+    // At worst when QUIC has found the old connection idle for too long.
+    assert!(away < Duration::from_secs(15), "{away:?}");
 }
 
 #[test]
