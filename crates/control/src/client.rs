@@ -1,18 +1,26 @@
 //! The portal's client: what players, tools and tests ask it. Blocking.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
-use gibbon_media::SessionId;
+use gibbon_media::{HandoffId, SessionId};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::portal::{
-    HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo, SessionRequest, SessionTicket,
-    StreamInfo,
+    Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo, SessionRequest,
+    SessionTicket, StreamInfo,
 };
 
 /// A request to the portal is given up after this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Longest answer that is read, in bytes: some hundred thousand sessions.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+/// Longest line of the stream of events that is read, in bytes.
+const MAX_EVENT_LINE: u64 = 64 * 1024;
 
 /// Where the portal is and what it wants to see.
 #[derive(Debug, Clone)]
@@ -74,6 +82,20 @@ impl Portal {
         self.get("/v1/handoffs")
     }
 
+    /// One hand-off.
+    pub fn handoff_info(&self, id: HandoffId) -> anyhow::Result<HandoffInfo> {
+        self.get(&format!("/v1/handoffs/{id}"))
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> anyhow::Result<Events<impl BufRead + use<>>> {
+        let request = self.agent.get(format!("{}/v1/events", self.base));
+        let request = request.config().timeout_global(None).timeout_connect(Some(ANSWER_WITHIN));
+        let answer = request.build().call().with_context(|| self.unreachable())?;
+        let body = accepted(answer)?.into_body();
+        Ok(Events(BufReader::new(body.into_reader())))
+    }
+
     fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let answer = self.agent.get(format!("{}{path}", self.base)).call();
         read(answer.with_context(|| self.unreachable())?)
@@ -92,12 +114,61 @@ impl Portal {
     }
 }
 
-fn read<T: DeserializeOwned>(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<T> {
+fn read<T: DeserializeOwned>(answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<T> {
+    let body = accepted(answer)?.into_body();
+    body.into_with_config()
+        .limit(MAX_ANSWER)
+        .read_json()
+        .context("the portal's answer is not understood")
+}
+
+/// The answer, if it is no refusal.
+fn accepted(
+    mut answer: ureq::http::Response<ureq::Body>,
+) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
     if answer.status().is_success() {
-        return answer.body_mut().read_json().context("the portal's answer is not understood");
+        return Ok(answer);
     }
     match answer.body_mut().read_json::<PortalError>() {
         Ok(refusal) => bail!("{}", refusal.error),
         Err(_) => bail!("the portal answered {}", answer.status()),
+    }
+}
+
+/// Server-sent events, of which the portal uses `data:` lines and comments.
+#[derive(Debug)]
+pub struct Events<R>(R);
+
+impl<R: BufRead> Events<R> {
+    /// Waits for the next event; `None` at the end of the stream. Events that this version does not know
+    /// are passed over.
+    pub fn next_event(&mut self) -> anyhow::Result<Option<Event>> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.0.by_ref().take(MAX_EVENT_LINE).read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            if let Some(data) = line.strip_prefix("data:")
+                && let Ok(event) = serde_json::from_str(data)
+            {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_between_comments_and_what_is_unknown() {
+        let text = ":\n\ndata: {\"event\":\"node\",\"id\":\"edge-a\",\"up\":true}\n\n:\n\n\
+                    data: {\"event\":\"eclipse\"}\n\ndata: {\"event\":\"lagged\",\"missed\":3}\n\n";
+        let mut events = Events(text.as_bytes());
+        assert!(matches!(events.next_event().unwrap(), Some(Event::Node { up: true, .. })));
+        assert!(matches!(events.next_event().unwrap(), Some(Event::Lagged { missed: 3 })));
+        assert!(events.next_event().unwrap().is_none());
     }
 }

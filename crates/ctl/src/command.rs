@@ -10,12 +10,15 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use gibbon_control::portal::{HandoffInfo, HandoffOutcome, HandoffRequest, SessionInfo};
+use gibbon_control::{
+    client::Portal,
+    portal::{HandoffInfo, HandoffOutcome, HandoffRequest, SessionInfo},
+};
 use gibbon_handoff::{InfoSender, Source};
 use gibbon_media::{Description, NodeId, SessionId};
 use serde::Serialize;
 
-use crate::{portal::Portal, view};
+use crate::view;
 
 /// How often a hand-off that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -31,11 +34,11 @@ const AWAY_AT_MOST: Duration = Duration::from_secs(15);
     version,
     after_help = "\
 Examples:
-  gibbonctl sessions                              who watches what, through which edges
-  gibbonctl handoff 3f2a --wait                   move a session; the coordinator selects the edge
-  gibbonctl handoff 3f2a --to edge-b              move it to edge-b
-  gibbonctl handoff 3f2a --to edge-b --description 1   move one description only
-  gibbonctl watch                                 follow what happens
+  gibbonctl sessions                       who watches what, through which edges
+  gibbonctl handoff 3f2a --wait            move a session; the coordinator selects the edge
+  gibbonctl handoff 3f2a --to edge-b       move it to edge-b
+  gibbonctl handoff 3f2a --description 1   move one description only
+  gibbonctl watch                          follow what happens
 
 Exit code: 0 done, 1 refused or failed (with --wait: also rolled back), 2 wrong usage."
 )]
@@ -44,6 +47,7 @@ pub struct Options {
     #[arg(
         long,
         global = true,
+        help_heading = "Portal",
         env = "GIBBON_PORTAL",
         default_value = "http://127.0.0.1:4480",
         value_name = "URL"
@@ -53,13 +57,14 @@ pub struct Options {
     #[arg(
         long,
         global = true,
+        help_heading = "Portal",
         env = "GIBBON_TOKEN_FILE",
         default_value = "certs/portal.token",
         value_name = "FILE"
     )]
     token_file: PathBuf,
     /// Print JSON, as the portal gives it; one object a line for watch
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Portal")]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -149,7 +154,7 @@ impl Handoff {
 
 /// Carries a command out.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let portal = Portal::new(&options.portal, options.token_file);
+    let portal = Portal::new(&options.portal, &options.token_file)?;
     let json = options.json;
     match options.command {
         Command::Nodes => show(json, &portal.nodes()?, |nodes| view::nodes(nodes)),
@@ -176,7 +181,7 @@ fn print(text: &str) -> std::io::Result<()> {
 
 fn watch(json: bool, portal: &Portal) -> anyhow::Result<ExitCode> {
     let mut events = portal.events()?;
-    while let Some(event) = events.next()? {
+    while let Some(event) = events.next_event().context("the stream of events broke off")? {
         print(&if json { serde_json::to_string(&event)? } else { view::event(&event) })?;
     }
     bail!("the portal has ended the stream of events; is the coordinator stopping?")
@@ -184,7 +189,7 @@ fn watch(json: bool, portal: &Portal) -> anyhow::Result<ExitCode> {
 
 fn start_handoff(json: bool, portal: &Portal, handoff: &Handoff) -> anyhow::Result<ExitCode> {
     let session = find_session(&handoff.session, &portal.sessions()?)?;
-    let begun = portal.start_handoff(session, &handoff.request())?;
+    let begun = portal.handoff(session, &handoff.request())?;
     if !handoff.wait {
         return show(json, &begun, view::handoff);
     }
@@ -219,7 +224,7 @@ fn wait(json: bool, portal: &Portal, begun: HandoffInfo) -> anyhow::Result<Hando
             bail!("hand-off {} has not ended within {WAIT_AT_MOST:?}", info.handoff);
         }
         sleep(POLL);
-        match portal.handoff(info.handoff) {
+        match portal.handoff_info(info.handoff) {
             Ok(newer) => {
                 (answered, info) = (Instant::now(), newer);
                 if info.progress.len() < shown {

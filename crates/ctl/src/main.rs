@@ -1,7 +1,6 @@
 //! The binary `gibbonctl`: what is there, what happens, and hand-offs by hand.
 
 mod command;
-mod portal;
 mod table;
 mod view;
 
