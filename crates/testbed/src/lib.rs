@@ -5,12 +5,14 @@
 
 mod log;
 mod network;
+mod path;
 mod player;
 mod process;
 mod wait;
 
 pub use log::{Line, Log};
-pub use network::{Network, Setup};
+pub use network::{Network, Setup, media_folder};
+pub use path::Path;
 pub use player::{Player, PlayerOptions, read_frames};
 pub use process::{Process, binary};
 pub use wait::{WAIT, wait_for};

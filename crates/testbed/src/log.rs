@@ -45,11 +45,7 @@ impl Line {
 
     /// Whether a field has this value, written as text.
     pub fn has(&self, name: &str, value: impl fmt::Display) -> bool {
-        let value = value.to_string();
-        match self.field(name) {
-            Some(Value::String(text)) => *text == value,
-            Some(other) => other.to_string() == value,
-            None => false,
-        }
+        let text = |found: &Value| found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+        self.field(name).map(text) == Some(value.to_string())
     }
 }

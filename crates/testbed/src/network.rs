@@ -22,8 +22,12 @@ pub struct Setup {
     pub origins: Vec<(String, Vec<String>, Vec<String>)>,
     /// Ids of the edges.
     pub edges: Vec<String>,
-    /// Further arguments of every edge.
-    pub edge_arguments: Vec<String>,
+    /// Further arguments of single edges, by id.
+    pub edge_arguments: BTreeMap<String, Vec<String>>,
+    /// Edges whose connection to the coordinator goes over a [`Path`] that tests can cut.
+    pub control_paths: Vec<String>,
+    /// Edges that viewers and other edges reach over a [`Path`].
+    pub access_paths: Vec<String>,
 }
 
 impl Setup {
@@ -73,6 +77,8 @@ pub struct Network {
     coordinator: Process,
     control: String,
     nodes: BTreeMap<String, Process>,
+    control_paths: BTreeMap<String, crate::Path>,
+    access_paths: BTreeMap<String, crate::Path>,
 }
 
 impl Network {
@@ -89,9 +95,17 @@ impl Network {
         })?;
         let portal_url = format!("http://{portal}");
         let portal = Portal::new(&portal_url, &folder.join("certs/portal.token"))?;
-        let nodes = BTreeMap::new();
-        let folder = folder.to_owned();
-        let mut network = Self { folder, setup, portal, portal_url, coordinator, control, nodes };
+        let mut network = Self {
+            folder: folder.to_owned(),
+            setup,
+            portal,
+            portal_url,
+            coordinator,
+            control,
+            nodes: BTreeMap::new(),
+            control_paths: BTreeMap::new(),
+            access_paths: BTreeMap::new(),
+        };
         for (id, streams, arguments) in network.setup.origins.clone() {
             network.start_origin(&id, &streams, &arguments)?;
         }
@@ -128,10 +142,39 @@ impl Network {
     /// Starts an edge, for the first time or again.
     pub fn start_edge(&mut self, id: &str) -> anyhow::Result<()> {
         let mut arguments = self.node_arguments(id);
-        arguments.extend_from_slice(&self.setup.edge_arguments);
+        arguments.extend(self.setup.edge_arguments.get(id).cloned().unwrap_or_default());
+        if self.setup.control_paths.iter().any(|edge| edge == id) {
+            let path = crate::Path::to(self.control.parse()?)?;
+            arguments.extend(["--coordinator".to_owned(), path.address().to_string()]);
+            self.control_paths.insert(id.to_owned(), path);
+        }
+        let access = self.setup.access_paths.iter().any(|edge| edge == id);
+        let access = access.then(crate::Path::without_target).transpose()?;
+        if let Some((path, _)) = &access {
+            arguments.extend(["--advertise".to_owned(), path.address().to_string()]);
+        }
         let process = Process::start("gibbon-edge", id, &self.folder, &arguments)?;
+        if let Some((path, target)) = access {
+            let listen = wait_for(format!("{id} to listen"), WAIT, || {
+                let log = process.log();
+                let up = log.with("edge is up").last();
+                Ok(up.and_then(|line| line.text("listen")?.parse().ok()))
+            })?;
+            target.send(listen).context("the path is gone")?;
+            self.access_paths.insert(id.to_owned(), path);
+        }
         self.nodes.insert(id.to_owned(), process);
         Ok(())
+    }
+
+    /// The path between an edge and the coordinator, if the setup has one.
+    pub fn control_path(&self, id: &str) -> anyhow::Result<&crate::Path> {
+        self.control_paths.get(id).with_context(|| format!("{id} has no control path"))
+    }
+
+    /// The path by which an edge is reached, if the setup has one.
+    pub fn access_path(&self, id: &str) -> anyhow::Result<&crate::Path> {
+        self.access_paths.get(id).with_context(|| format!("{id} has no access path"))
     }
 
     fn node_arguments(&self, id: &str) -> Vec<String> {
