@@ -191,7 +191,10 @@ impl Running {
         }
     }
 
-    fn tell(&mut self, progress: ProgressInfo, out: &mut Vec<Effect>) {
+    fn tell(&mut self, mut progress: ProgressInfo, out: &mut Vec<Effect>) {
+        // Steps of one instant keep their order also where they are sorted by time.
+        let last = self.info.progress.last().map_or(0, |last| last.at_us);
+        progress.at_us = progress.at_us.max(last + 1);
         self.span.in_scope(|| {
             tracing::info!(
                 step = progress.step,

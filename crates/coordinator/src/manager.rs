@@ -420,7 +420,8 @@ impl Manager {
         };
         let (to, why) = self.edge_for(request.to.clone(), &wanted)?;
         let a_move = |(description, from): (Description, NodeId)| {
-            let fetch = request.fetch[description.index()].unwrap_or(Source::FirstEdge);
+            let usual = if self.registry.is_up(&from) { Source::FirstEdge } else { Source::Origin };
+            let fetch = request.fetch[description.index()].unwrap_or(usual);
             Move { description, from, to: to.clone(), fetch }
         };
         Ok((moving.into_iter().map(a_move).collect(), why))

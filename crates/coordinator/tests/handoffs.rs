@@ -49,6 +49,7 @@ fn a_session_moves_one_description_at_a_time_and_every_step_is_told() {
     ]
     .concat();
     assert_eq!(steps, expected);
+    assert!(info.progress.is_sorted_by(|a, b| a.at_us < b.at_us));
     let told = network.events.iter().filter(|e| matches!(e, Event::Handoff { .. })).count();
     assert_eq!(told, steps.len());
     let seen = network.manager.session(session).unwrap();
@@ -103,6 +104,15 @@ fn what_moves_and_from_where_it_is_fetched_can_be_chosen() {
     assert_eq!((node, edge), (id("edge-b"), address("edge-b")));
     let ToEdge::Prefetch { fetch, first_edge, description, .. } = order else { panic!() };
     assert_eq!((fetch, first_edge, description), (Source::Origin, id("edge-a"), Zero));
+}
+
+#[test]
+fn nothing_is_fetched_from_a_first_edge_that_is_lost() {
+    let mut network = Network::started(1);
+    let session = network.watching();
+    network.pass(5 * SECOND / 2, &["studio", "edge-b", "edge-c"]);
+    let info = network.hand_off(session, to("edge-b")).unwrap();
+    assert!(info.moves.iter().all(|leg| leg.fetch == Source::Origin));
 }
 
 #[test]
