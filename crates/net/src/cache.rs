@@ -148,6 +148,7 @@ pub struct Group {
     pub base: MediaTime,
     state: Mutex<State>,
     changed: Notify,
+    evicted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -205,6 +206,7 @@ impl Group {
             base: start.base,
             state: Mutex::default(),
             changed: Notify::new(),
+            evicted: Notify::new(),
         }
     }
 
@@ -241,9 +243,25 @@ impl Group {
         }
     }
 
+    /// Frees the frames: whoever still holds the group, such as a subscriber that does not read, must
+    /// not hold its memory.
     fn evict(&self) {
-        self.lock().end = End::Evicted;
+        let frames = {
+            let mut state = self.lock();
+            state.end = End::Evicted;
+            std::mem::take(&mut state.frames)
+        };
+        drop(frames);
         self.changed.notify_waiters();
+        self.evicted.notify_waiters();
+    }
+
+    /// Waits until the group is past its usefulness.
+    pub async fn evicted(&self) {
+        let evicted = self.evicted.notified();
+        if self.lock().end != End::Evicted {
+            evicted.await;
+        }
     }
 
     /// What there is from frame `index` on.

@@ -18,6 +18,14 @@ pub enum MessageError {
     /// The JSON is not of the expected shape.
     #[error("not a valid message: {0}")]
     Json(#[from] serde_json::Error),
+    /// What was to be sent is longer than the other side would take; nothing was sent.
+    #[error("cannot send a message of {length} bytes: the bound is {bound}")]
+    TooLong {
+        /// Its length.
+        length: usize,
+        /// The bound.
+        bound: usize,
+    },
     /// The stream or connection ended.
     #[error("the stream broke off: {0}")]
     Broken(String),
@@ -26,7 +34,7 @@ pub enum MessageError {
 impl MessageError {
     /// Whether the peer is at fault, not the network.
     pub fn is_malformed(&self) -> bool {
-        !matches!(self, MessageError::Broken(_))
+        matches!(self, MessageError::Malformed(_) | MessageError::Json(_))
     }
 }
 
@@ -77,13 +85,20 @@ impl Sender {
 
     /// Sends one message.
     pub async fn send(&mut self, kind: u64, body: &Bytes) -> Result<(), MessageError> {
-        self.stream.write_all(&encode_message(kind, body)).await.map_err(broken)
+        self.write(kind, body, MAX_MESSAGE).await
     }
 
     /// Sends one JSON message.
     pub async fn send_json<T: Serialize>(&mut self, message: &T) -> Result<(), MessageError> {
         let body = serde_json::to_vec(message)?;
-        self.stream.write_all(&encode_message(JSON, &body)).await.map_err(broken)
+        self.write(JSON, &body, MAX_JSON).await
+    }
+
+    async fn write(&mut self, kind: u64, body: &[u8], bound: usize) -> Result<(), MessageError> {
+        if body.len() > bound {
+            return Err(MessageError::TooLong { length: body.len(), bound });
+        }
+        self.stream.write_all(&encode_message(kind, body)).await.map_err(broken)
     }
 
     /// Nothing more will be sent.
@@ -98,7 +113,7 @@ impl Sender {
 }
 
 /// The only message kind on session, control and hand-off streams.
-const JSON: u64 = 0x40;
+pub const JSON: u64 = 0x40;
 
 /// The receiving half.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use gibbon_media::{Catalog, GroupGrid, GroupId, MediaTime, Medium};
-use quinn::SendStream;
+use quinn::{SendStream, VarInt};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument;
 
@@ -20,7 +20,8 @@ use crate::{
     close,
     message::{MessageError, Receiver, Sender},
     wire::{
-        Accepted, GroupStart, RejectCode, Rejected, Start, Subscribe, Update, encode_message, kind,
+        Accepted, GroupStart, Malformed, RejectCode, Rejected, Start, Subscribe, Update,
+        encode_message, kind,
     },
 };
 
@@ -60,6 +61,17 @@ struct Service {
     sending: JoinSet<()>,
     begun: BTreeSet<(GroupId, usize)>,
     aborts: Vec<(GroupId, AbortHandle)>,
+}
+
+/// What a description stream asks for: its first message. `None` if it ended before.
+pub async fn request(receiver: &mut Receiver) -> Result<Option<Subscribe>, MessageError> {
+    match receiver.receive().await? {
+        None => Ok(None),
+        Some(message) if message.kind == kind::SUBSCRIBE => {
+            Ok(Some(Subscribe::decode(message.body)?))
+        }
+        Some(message) => Err(Malformed::Unknown { what: "request", value: message.kind }.into()),
+    }
 }
 
 /// Answers `request` and serves it out of `tracks` until its end, or until the subscriber cancels.
@@ -220,13 +232,31 @@ struct SendGroup {
 }
 
 impl SendGroup {
-    /// Sends one group on a stream of its own. Errors end the stream only: the connection's end is seen
-    /// by whoever serves the subscription.
+    /// Sends one group on a stream of its own, unless the subscriber takes it too slowly: then the group
+    /// is given up when the cache evicts it, wherever sending it stands. Errors end the stream only: the
+    /// connection's end is seen by whoever serves the subscription.
     async fn run(self, group: Arc<Group>) {
-        let Ok(stream) = self.connection.open_uni().await else { return };
-        let mut stream = GroupStream { stream, finished: false };
+        let mut stream = None;
+        tokio::select! {
+            _ = self.send(&mut stream, &group) => {}
+            () = group.evicted() => {
+                self.sent.superseded.fetch_add(1, Ordering::Relaxed);
+                if let Some(stream) = stream {
+                    stream.give_up(close::SUPERSEDED);
+                }
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        stream: &mut Option<GroupStream>,
+        group: &Group,
+    ) -> Result<(), quinn::WriteError> {
+        let opened = self.connection.open_uni().await?;
+        let stream = stream.insert(GroupStream { stream: opened, ended: false });
         let _ = stream.stream.set_priority(self.priority);
-        let _ = self.write(&mut stream, &group).await;
+        self.write(stream, group).await
     }
 
     async fn write(
@@ -250,20 +280,15 @@ impl SendGroup {
                     let mut chunks: Vec<Bytes> =
                         frames.into_iter().flat_map(|f| [f.head, f.payload]).collect();
                     self.count(&chunks);
-                    tokio::select! {
-                        written = stream.stream.write_all_chunks(&mut chunks) => written?,
-                        () = evicted(group) => {}
-                    }
+                    stream.stream.write_all_chunks(&mut chunks).await?;
                 }
                 Read::Wait => changed.await,
                 Read::Complete => {
                     stream.finish();
                     return Ok(());
                 }
-                Read::Evicted => {
-                    self.sent.superseded.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
-                }
+                // Given up by whoever waits for it beside this.
+                Read::Evicted => std::future::pending().await,
             }
         }
     }
@@ -278,32 +303,26 @@ impl SendGroup {
     }
 }
 
-async fn evicted(group: &Group) {
-    loop {
-        let changed = group.changed();
-        if matches!(group.read(usize::MAX), Read::Evicted) {
-            return;
-        }
-        changed.await;
-    }
-}
-
 /// A group's stream that is reset, not finished, when dropped half-way: a subscriber must never take a
 /// part of a group for the whole.
 struct GroupStream {
     stream: SendStream,
-    finished: bool,
+    ended: bool,
 }
 
 impl GroupStream {
     fn finish(&mut self) {
-        self.finished = self.stream.finish().is_ok();
+        self.ended = self.stream.finish().is_ok();
+    }
+
+    fn give_up(mut self, code: VarInt) {
+        self.ended = self.stream.reset(code).is_ok();
     }
 }
 
 impl Drop for GroupStream {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.ended {
             let _ = self.stream.reset(close::CANCELLED);
         }
     }

@@ -252,7 +252,11 @@ impl IncomingGroup {
     /// the group does not come this way. Cancel-safe.
     pub async fn next_frame(&mut self) -> Result<Option<(u32, Frame)>, MessageError> {
         loop {
-            if let Some(frame) = self.decoder.decode(&mut self.buffer)? {
+            let decoded = self.decoder.decode(&mut self.buffer);
+            if decoded.is_err() {
+                let _ = self.stream.stop(close::MALFORMED);
+            }
+            if let Some(frame) = decoded? {
                 let index = self.next;
                 self.next = index.checked_add(1).ok_or(Malformed::Truncated("group"))?;
                 return Ok(Some((index, frame)));

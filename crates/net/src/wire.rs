@@ -3,11 +3,14 @@
 //! Bidirectional streams begin with a [`StreamKind`] and carry messages, each `kind, length, body`.
 //! Unidirectional streams carry one group each: a message with the group's header, then frames.
 
+mod catalog;
 mod field;
 mod frame;
 mod message;
 mod subscribe;
 mod varint;
+
+use std::time::Duration;
 
 pub use frame::{FrameDecoder, GroupStart, encode_frame_head};
 pub use message::{Message, MessageDecoder, encode_message};
@@ -23,6 +26,13 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 pub const MAX_JSON: usize = 1024 * 1024;
 /// Longest payload of one frame, in bytes.
 pub const MAX_FRAME: usize = 4 * 1024 * 1024;
+
+/// Shortest and longest group that a catalog may name.
+pub const MIN_GROUP: Duration = Duration::from_millis(100);
+/// See [`MIN_GROUP`].
+pub const MAX_GROUP: Duration = Duration::from_secs(10);
+/// Longest side of a picture that a catalog may name, in pixels.
+pub const MAX_SIDE: u32 = 16_384;
 
 /// What a bidirectional stream is for: the first varint on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

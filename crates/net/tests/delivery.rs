@@ -1,7 +1,11 @@
 //! Publisher and subscriber over real QUIC on loopback.
 #![allow(clippy::unwrap_used)]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use gibbon_media::{
@@ -10,12 +14,13 @@ use gibbon_media::{
 };
 use gibbon_net::{
     Certificates, Endpoint, Identity, Peer,
-    cache::Tracks,
-    endpoint, message,
+    cache::{Group, MAX_GROUPS, Tracks},
+    close, endpoint, message,
     publish::{self, Sent},
     subscribe::{Event, IncomingGroup, Link, SubscribeError, Subscription},
     wire::{self, GroupStart, MediaSet, RejectCode, Rejected, Start, StreamKind, Subscribe},
 };
+use quinn::{ConnectionError, ReadError, ReadToEndError, VarInt};
 
 const SECOND: u64 = 1_000_000;
 
@@ -38,6 +43,16 @@ fn catalog() -> Catalog {
 }
 
 fn push(tracks: &Tracks, group: u64, frames: std::ops::Range<u32>, complete: bool) {
+    push_sized(tracks, group, frames, complete, 3000);
+}
+
+fn push_sized(
+    tracks: &Tracks,
+    group: u64,
+    frames: std::ops::Range<u32>,
+    complete: bool,
+    bytes: usize,
+) -> Weak<Group> {
     let base = MediaTime(group * SECOND);
     let header = GroupHeader {
         medium: Medium::Video,
@@ -48,16 +63,17 @@ fn push(tracks: &Tracks, group: u64, frames: std::ops::Range<u32>, complete: boo
     let held = tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }).unwrap();
     for index in frames.clone() {
         let time = MediaTime(base.0 + u64::from(index));
-        let payload = Bytes::from(vec![index as u8; 3000]);
+        let payload = Bytes::from(vec![index as u8; bytes]);
         tracks.push(&held, index, Frame { time, flags: FrameFlags::PRIMARY, payload });
     }
     if complete {
         held.complete(frames.end);
     }
+    Arc::downgrade(&held)
 }
 
 struct Network {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     viewer: Endpoint,
     edge: Identity,
     address: SocketAddr,
@@ -84,7 +100,7 @@ fn network() -> Network {
         }
     });
     let viewer = Endpoint::viewer(certificates.authority().unwrap()).unwrap();
-    Network { _folder: folder, viewer, edge, address, tracks }
+    Network { folder, viewer, edge, address, tracks }
 }
 
 async fn serve_all(connection: quinn::Connection, tracks: Arc<Tracks>) {
@@ -96,8 +112,12 @@ async fn serve_all(connection: quinn::Connection, tracks: Arc<Tracks>) {
         tokio::spawn(async move {
             let (kind, mut sender, mut receiver) = message::accept(send, recv).await.unwrap();
             assert_eq!(kind, StreamKind::Description);
-            let message = receiver.receive().await.unwrap().unwrap();
-            let request = Subscribe::decode(message.body).unwrap();
+            let request = match publish::request(&mut receiver).await {
+                Ok(request) => request.unwrap(),
+                Err(error) => {
+                    return connection.close(close::MALFORMED, error.to_string().as_bytes());
+                }
+            };
             if request.stream.as_str() != "live/test" {
                 let rejected = Rejected::new(RejectCode::UnknownStream, "no such stream");
                 sender.send(wire::kind::REJECTED, &rejected.encode()).await.unwrap();
@@ -201,4 +221,136 @@ async fn a_node_of_another_name_is_not_talked_to() {
         let wrong = Identity { id: id.parse().unwrap(), role };
         assert!(network.viewer.connect(&wrong, network.address).await.is_err());
     }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_holds_no_group_that_the_cache_has_let_go() {
+    let network = network();
+    push(&network.tracks, 1, 0..1, true);
+    let connection = network.viewer.connect(&network.edge, network.address).await.unwrap();
+    let (mut sender, mut receiver) =
+        message::open(&connection, StreamKind::Description).await.unwrap();
+    sender.send(wire::kind::SUBSCRIBE, &request(Start::Next).encode()).await.unwrap();
+    assert_eq!(receiver.receive().await.unwrap().unwrap().kind, wire::kind::ACCEPTED);
+    // Three times what the viewer's flow control lets through.
+    let mut groups = Vec::new();
+    for group in 2..18 {
+        groups.push(push_sized(&network.tracks, group, 0..3, true, 1024 * 1024));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let evicted = &groups[..groups.len() - MAX_GROUPS];
+    let freed = async {
+        while evicted.iter().any(|group| group.strong_count() > 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("evicted groups are held");
+    // What had been handed to QUIC comes whole; the first that had not is reset.
+    loop {
+        let mut stream = connection.accept_uni().await.unwrap();
+        match stream.read_to_end(usize::MAX).await {
+            Ok(_) => {}
+            Err(ReadToEndError::Read(ReadError::Reset(code))) => {
+                return assert_eq!(code, close::SUPERSEDED);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A connection on which the other side, a publisher, has sent `bytes` on a group stream; what became of
+/// the stream there.
+async fn stopped_with(
+    bytes: Vec<u8>,
+    read: impl AsyncFnOnce(Arc<Link>),
+) -> Result<Option<VarInt>, quinn::StoppedError> {
+    let network = network();
+    let folder = network.folder.path();
+    let certificates = Certificates::in_folder(folder);
+    let hostile = Identity { id: "hostile".parse().unwrap(), role: Role::Origin };
+    let endpoint = Endpoint::node(&certificates, &hostile, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = endpoint.local_address().unwrap();
+    let publisher = tokio::spawn(async move {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (mut send, _recv) = connection.accept_bi().await.unwrap();
+        let accepted = wire::Accepted { catalog: catalog(), live: MediaTime(9), first: GroupId(1) };
+        let answer = wire::encode_message(wire::kind::ACCEPTED, &accepted.encode());
+        send.write_all(&answer).await.unwrap();
+        let mut group = connection.open_uni().await.unwrap();
+        group.write_all(&bytes).await.unwrap();
+        group.stopped().await
+    });
+    let link = Link::new(network.viewer.connect(&hostile, address).await.unwrap());
+    read(link).await;
+    publisher.await.unwrap()
+}
+
+fn group_start() -> Vec<u8> {
+    let header = GroupHeader {
+        medium: Medium::Video,
+        group: GroupId(1),
+        producer: ProducerId(1),
+        published_us: 0,
+    };
+    let start = GroupStart { subscription: 0, header, base: MediaTime(0), first: 0 };
+    wire::encode_message(wire::kind::GROUP, &start.encode()).to_vec()
+}
+
+#[tokio::test]
+async fn an_oversized_frame_ends_its_group_and_the_publisher_learns_why() {
+    let mut bytes = group_start();
+    bytes.extend_from_slice(&[0, 0]);
+    wire::put_varint(&mut bytes, wire::MAX_FRAME as u64 + 1);
+    let stopped = stopped_with(bytes, async |link| {
+        let mut subscription = Subscription::open(&link, &request(Start::Next)).await.unwrap();
+        let mut begun = group(&mut subscription).await;
+        let error = begun.next_frame().await.unwrap_err();
+        assert!(error.is_malformed(), "{error}");
+    });
+    assert_eq!(stopped.await.unwrap(), Some(close::MALFORMED));
+}
+
+#[tokio::test]
+async fn an_oversized_group_header_closes_the_connection() {
+    let mut bytes = vec![wire::kind::GROUP as u8];
+    wire::put_varint(&mut bytes, wire::MAX_MESSAGE as u64 + 1);
+    let stopped = stopped_with(bytes, async |link| {
+        let _ = Subscription::open(&link, &request(Start::Next)).await;
+        link.connection().closed().await;
+    });
+    match stopped.await.unwrap_err() {
+        quinn::StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(close)) => {
+            assert_eq!(close.error_code, close::MALFORMED);
+            let reason = String::from_utf8_lossy(&close.reason).into_owned();
+            assert_eq!(reason, "group stream: message of 65537 bytes is longer than 65536");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_description_stream_begins_with_a_subscription() {
+    let network = network();
+    let connection = network.viewer.connect(&network.edge, network.address).await.unwrap();
+    let (mut sender, _receiver) =
+        message::open(&connection, StreamKind::Description).await.unwrap();
+    sender.send(wire::kind::UPDATE, &wire::Update { end: GroupId(1) }.encode()).await.unwrap();
+    match connection.closed().await {
+        ConnectionError::ApplicationClosed(closed) => {
+            assert_eq!(closed.error_code, close::MALFORMED);
+            assert_eq!(&closed.reason[..], b"unknown request 0x2");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_above_its_bound_is_not_sent() {
+    let network = network();
+    let connection = network.viewer.connect(&network.edge, network.address).await.unwrap();
+    let (mut sender, _receiver) =
+        message::open(&connection, StreamKind::Description).await.unwrap();
+    let long = Bytes::from(vec![0; wire::MAX_MESSAGE + 1]);
+    let error = sender.send(wire::kind::SUBSCRIBE, &long).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot send a message of 65537 bytes: the bound is 65536");
 }

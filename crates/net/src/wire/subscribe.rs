@@ -8,7 +8,7 @@ use gibbon_media::{
 };
 
 use super::{
-    Malformed,
+    Malformed, catalog,
     field::{Fields, need, next_field, number, text},
 };
 
@@ -203,21 +203,17 @@ impl Accepted {
     /// Reads the body of the message.
     pub fn decode(mut body: Bytes) -> Result<Self, Malformed> {
         const NAME: &str = "Accepted";
-        let (mut catalog, mut live, mut first) = (None, None, None);
+        let (mut found, mut live, mut first) = (None, None, None);
         while let Some((tag, value)) = next_field(&mut body)? {
             match tag {
-                1 => {
-                    catalog = Some(serde_json::from_slice(&value).map_err(|error| {
-                        Malformed::Invalid { field: "catalog", why: error.to_string() }
-                    })?);
-                }
+                1 => found = Some(catalog::decode(&value)?),
                 2 => live = Some(MediaTime(number("live", value)?)),
                 3 => first = Some(GroupId(number("first", value)?)),
                 _ => {}
             }
         }
         Ok(Self {
-            catalog: need(NAME, "catalog", catalog)?,
+            catalog: need(NAME, "catalog", found)?,
             live: need(NAME, "live", live)?,
             first: need(NAME, "first", first)?,
         })
