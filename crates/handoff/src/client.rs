@@ -265,7 +265,7 @@ impl Hands {
 
     /// Takes an event.
     pub fn handle(&mut self, event: Event) -> Vec<Action> {
-        let before = (self.legs(), self.answer.clone());
+        let before = self.report();
         let mut out = Vec::new();
         match event {
             Event::Order { order, next } => self.take_order(order, next, &mut out),
@@ -281,8 +281,12 @@ impl Hands {
             }
             Event::Timer(timer) => self.timed_out(timer, &mut out),
         }
-        if before != (self.legs(), self.answer.clone()) {
+        let now = self.report();
+        if now != before {
             self.revision += 1;
+        }
+        // That an order has been taken is not worth a report of its own.
+        if now.legs != before.legs || (now.answer.is_some() && now.answer != before.answer) {
             out.push(Action::Report(self.report()));
         }
         out

@@ -1,0 +1,431 @@
+//! The machines of coordinator, edges and client together, checked exhaustively: one hand-off of two
+//! moves, four group ids, any two faults. They are the machines that run in production; only the network,
+//! the timers and the frames are made up (`model/world.rs`).
+//!
+//! A fault is
+//! * an order, an answer or a report that is lost, doubled, or delayed: a delayed message is overtaken by
+//!   others on its link and by timers, as often as may be;
+//! * frames that are delayed: a new leg is given up although it would have been in time;
+//! * a crash of the old edge or the new one, with or without what was passing through it;
+//! * a crash of the coordinator, which starts again under a new term;
+//! * a leg found silent although its edge is up.
+//!
+//! What is bounded, to keep the check small:
+//! * a timer overtakes messages in flight, and frames that could arrive, only at the cost of a fault. Among
+//!   each other armed timers run out in any order, the coordinator's also before the client's. Only an edge's
+//!   time to live, longer than any hand-off, runs out last;
+//! * an equal message sent again while the first is in flight adds nothing;
+//! * what a client asks of an edge arrives at once, or finds the edge dead: it has a stream of its own;
+//! * time goes on to the next group while a leg waits for it, or an order is overtaken by its start; the
+//!   last group never ends;
+//! * once the hand-off has ended nothing crashes any more; messages are still lost, doubled and delayed;
+//! * the client's reporting interval passes when nothing else happens.
+//!
+//! The standby of the client's grant never crashes. `GIBBON_MODEL_FAULTS` sets the number of faults of the
+//! ignored test, which checks all senders of prefetch information with all sources.
+
+#[path = "model/world.rs"]
+mod world;
+
+use gibbon_handoff::{
+    Cause, InfoSender, Move, Outcome, Plan, Source, Term,
+    client::{self, Start},
+};
+use gibbon_media::{Description, HandoffId, NodeId, SessionId};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use world::{Armed, EDGES, Flow, Flying, Message, Sin, World};
+
+const A: usize = 0;
+const B: usize = 1;
+
+const FAULTS: u8 = 2;
+
+struct Handoffs {
+    faults: u8,
+    /// How the client misbehaves, if it does.
+    broken: Option<Broken>,
+    /// Who sends prefetch information, and where descriptions are fetched from.
+    plans: Vec<(InfoSender, Source)>,
+}
+
+/// What is wrong with a client that must be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// Ends the old leg as soon as it asks for the new one.
+    CutsEarly,
+    /// Moves the other description along.
+    MovesBoth,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Deliver(Message),
+    Lose(Message),
+    Double(Message),
+    Delay(Message),
+    Fire(Armed),
+    FramesArrive { edge: usize, description: Description },
+    Starve { edge: usize, description: Description },
+    Crash { edge: usize, with_orders: bool },
+    CrashCoordinator,
+    RestartCoordinator,
+    Report,
+    Advance,
+}
+
+impl Model for Handoffs {
+    // Boxed, for the checker moves states about a good deal.
+    type State = Box<World>;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<Box<World>> {
+        let names = ["edge-a", "edge-b", "edge-c"].map(|name| name.parse::<NodeId>().unwrap());
+        self.plans
+            .iter()
+            .map(|&(prefetch_info, fetch)| {
+                let moves = [Description::One, Description::Zero]
+                    .map(|description| {
+                        let (from, to) = (names[A].clone(), names[B].clone());
+                        Move { description, from, to, fetch }
+                    })
+                    .to_vec();
+                let plan = Plan {
+                    handoff: HandoffId(1),
+                    session: SessionId(1),
+                    stream: "live/a".parse().unwrap(),
+                    term: Term(1),
+                    first_step: 0,
+                    cause: Cause::Operator,
+                    prefetch_info,
+                    moves,
+                };
+                Box::new(World::new(plan, names.clone(), self.faults))
+            })
+            .collect()
+    }
+
+    fn actions(&self, world: &Box<World>, steps: &mut Vec<Step>) {
+        for (at, Flying { message, delayed }) in world.flying.iter().enumerate() {
+            let overtakes = |earlier: &Flying| {
+                !earlier.delayed && !delayed && earlier.message.link() == message.link()
+            };
+            if world.flying[..at].iter().any(overtakes) {
+                continue;
+            }
+            steps.push(Step::Deliver(message.clone()));
+            if world.faults > 0 && !delayed && !matches!(message, Message::Rejected { .. }) {
+                steps.push(Step::Delay(message.clone()));
+            }
+            if world.faults > 0 && message.is_order_or_report() {
+                steps.push(Step::Lose(message.clone()));
+                steps.push(Step::Double(message.clone()));
+            }
+        }
+        let due = |timer: &Armed| {
+            world.may_fire(*timer) && (world.faults > 0 || !world.is_overtaking(*timer))
+        };
+        steps.extend(world.timers.iter().copied().filter(due).map(Step::Fire));
+        for edge in 0..EDGES {
+            for description in Description::BOTH {
+                if world.can_arrive(edge, description) {
+                    steps.push(Step::FramesArrive { edge, description });
+                }
+                let flows =
+                    matches!(world.edges[edge].flows[description.index()], Flow::InTime { .. });
+                if flows && (world.can_fail() || !world.edges[edge].up) {
+                    steps.push(Step::Starve { edge, description });
+                }
+            }
+        }
+        if world.can_advance() {
+            steps.push(Step::Advance);
+        }
+        if world.coordinator.is_none() {
+            steps.push(Step::RestartCoordinator);
+        }
+        if world.can_fail() {
+            for edge in [A, B].into_iter().filter(|&edge| world.edges[edge].up) {
+                steps.push(Step::Crash { edge, with_orders: false });
+                steps.push(Step::Crash { edge, with_orders: true });
+            }
+            if world.coordinator.is_some() {
+                steps.push(Step::CrashCoordinator);
+            }
+        }
+        if world.is_quiet() && picture(world) != Some(&world.client.legs()) {
+            steps.push(Step::Report);
+        }
+    }
+
+    fn next_state(&self, last: &Box<World>, step: Step) -> Option<Box<World>> {
+        let mut world = last.clone();
+        match step {
+            Step::Deliver(message) => {
+                remove(&mut world, &message);
+                world.deliver(message);
+            }
+            Step::Lose(message) => {
+                world.faults -= 1;
+                remove(&mut world, &message);
+            }
+            Step::Double(message) => {
+                world.faults -= 1;
+                delay(&mut world, &message);
+                world.deliver(message);
+            }
+            Step::Delay(message) => {
+                world.faults -= 1;
+                delay(&mut world, &message);
+            }
+            Step::Fire(timer) => {
+                world.faults -= u8::from(world.is_overtaking(timer));
+                world.fire(timer);
+            }
+            Step::FramesArrive { edge, description } => world.frames_arrive(edge, description),
+            Step::Starve { edge, description } => {
+                let alarm_is_false = world.edges[edge].up;
+                let before = world.client.clone();
+                world.starve(edge, description);
+                if world.client == before {
+                    return None;
+                }
+                world.faults -= u8::from(alarm_is_false);
+                world.troubled = true;
+            }
+            Step::Crash { edge, with_orders } => {
+                world.faults -= 1;
+                world.crash_edge(edge, with_orders);
+            }
+            Step::CrashCoordinator => {
+                world.faults -= 1;
+                world.crash_coordinator();
+            }
+            Step::RestartCoordinator => world.restart_coordinator(),
+            Step::Report => world.report(),
+            Step::Advance => world.now = world.next(),
+        }
+        if let Some(broken) = self.broken {
+            misbehave(broken, last, &mut world);
+        }
+        world.forget_outdated();
+        // Only the order on each link is of account.
+        world.flying.sort_by_key(|flying| (flying.message.link(), flying.delayed));
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("I1 served, or help is under way", |_, w: &Box<World>| {
+                Description::BOTH.iter().all(|d| is_served(w, *d) || is_helped(w, *d))
+            }),
+            Property::always("I2 no leg ends before the new one delivers", |_, w: &Box<World>| {
+                !w.sins.contains(&Sin::EndedEarly) && !w.sins.contains(&Sin::LeftGap)
+            }),
+            Property::always("I3 two edges for one group at most", |_, w: &Box<World>| {
+                Description::BOTH.iter().all(|d| overlap_is_one_group(w, *d))
+            }),
+            Property::always("I4 quiet means ended", |_, w: &Box<World>| {
+                !w.is_quiet() || w.outcome().is_some()
+            }),
+            // A lost report is made good by the next one, at the latest after the reporting interval.
+            Property::always("I5 quiet means that all agree", |m: &Self, w: &Box<World>| {
+                let known = picture(w) == Some(&w.client.legs());
+                !w.is_quiet() || if known { all_agree(w) } else { w.faults < m.faults }
+            }),
+            Property::always(
+                "I6 one description in transit, and A closes last",
+                |_, w: &Box<World>| {
+                    !w.sins.contains(&Sin::ClosedEarly) && (w.troubled || transits(w) <= 1)
+                },
+            ),
+            Property::sometimes("completes", |_, w: &Box<World>| {
+                w.outcome() == Some(Outcome::Completed)
+            }),
+            Property::sometimes("rolls back", |_, w: &Box<World>| {
+                matches!(w.outcome(), Some(Outcome::RolledBack { .. }))
+            }),
+            Property::sometimes("completes under a new term", |_, w: &Box<World>| {
+                w.plan.term > Term(1) && w.outcome() == Some(Outcome::Completed)
+            }),
+            Property::sometimes("completes without the old edge", |_, w: &Box<World>| {
+                !w.edges[A].up && w.outcome() == Some(Outcome::Completed)
+            }),
+            Property::sometimes("rolls back from a lost edge", |_, w: &Box<World>| {
+                !w.edges[B].up && matches!(w.outcome(), Some(Outcome::RolledBack { .. }))
+            }),
+        ]
+    }
+}
+
+fn remove(world: &mut World, message: &Message) {
+    let at = world.flying.iter().position(|flying| flying.message == *message).unwrap();
+    world.flying.remove(at);
+}
+
+fn delay(world: &mut World, message: &Message) {
+    let mut flying = world.flying.iter_mut();
+    flying.find(|flying| flying.message == *message).unwrap().delayed = true;
+}
+
+/// What the coordinator takes the legs to be.
+fn picture(world: &World) -> Option<&[Option<NodeId>; 2]> {
+    world.coordinator.as_ref().map(|executor| executor.legs())
+}
+
+fn is_served(world: &World, description: Description) -> bool {
+    world
+        .edges
+        .iter()
+        .any(|site| site.up && matches!(site.flows[description.index()], Flow::InTime { .. }))
+}
+
+/// After a crash: the client has yet to find out, or does something about it, or has tried everything.
+fn is_helped(world: &World, description: Description) -> bool {
+    use gibbon_handoff::timers::ClientTimer;
+    let finding_out = world.flying.iter().any(
+        |flying| matches!(&flying.message, Message::Closed { edge } if !world.edges[*edge].up),
+    );
+    let trying = world.timers.iter().any(|timer| match timer {
+        Armed::Client(
+            ClientTimer::Attach { description: d, .. } | ClientTimer::Reattach { description: d },
+        ) => *d == description,
+        _ => false,
+    });
+    world.edges.iter().any(|site| !site.up)
+        && (finding_out || trying || world.client.is_lost(description))
+}
+
+fn overlap_is_one_group(world: &World, description: Description) -> bool {
+    let mut starts: Vec<_> = world
+        .edges
+        .iter()
+        .filter(|site| site.up)
+        .filter_map(|site| match site.flows[description.index()] {
+            Flow::None => None,
+            Flow::Asked { from } | Flow::InTime { from } => Some(from),
+        })
+        .collect();
+    starts.sort_unstable();
+    match starts[..] {
+        [] | [_] => true,
+        [_, second] => world.now <= second,
+        _ => false,
+    }
+}
+
+fn transits(world: &World) -> usize {
+    let in_transit = |d: &Description| {
+        world.edges.iter().any(|site| matches!(site.flows[d.index()], Flow::Asked { .. }))
+    };
+    Description::BOTH.iter().filter(|d| in_transit(d)).count()
+}
+
+/// The edges hold what the client receives and nothing else, and the outcome is true.
+fn all_agree(world: &World) -> bool {
+    use gibbon_handoff::edge::Leg;
+    let legs = world.client.legs();
+    let edges_agree = world.edges.iter().filter(|site| site.up).all(|site| {
+        let holds = |d: Description| legs[d.index()].as_ref() == Some(&site.name);
+        Description::BOTH.into_iter().all(|d| (site.holding.leg(d) == Leg::Serving) == holds(d))
+            && (Description::BOTH.into_iter().any(holds) || site.holding.is_empty())
+    });
+    let all_at = |edge: usize| legs.iter().all(|leg| leg.as_ref() == Some(&world.edges[edge].name));
+    let outcome_is_true = world.troubled
+        || match world.outcome() {
+            Some(Outcome::Completed) => all_at(B) && !world.edges[A].connected,
+            Some(Outcome::RolledBack { .. }) => all_at(A),
+            Some(Outcome::Failed { .. }) => true,
+            None => false,
+        };
+    edges_agree && outcome_is_true
+}
+
+/// Makes the client do what it must not, when it has just asked for a new leg.
+fn misbehave(broken: Broken, last: &World, world: &mut World) {
+    let old = world.edges[A].name.clone();
+    for description in Description::BOTH {
+        let Some((edge, start @ Start::At(group))) = world.client.attaching(description) else {
+            continue;
+        };
+        let edge = edge.clone();
+        if last.client.attaching(description).is_some() {
+            continue;
+        }
+        world.client_does(match broken {
+            Broken::CutsEarly => {
+                client::Action::End { description, edge: old.clone(), last: group.previous() }
+            }
+            Broken::MovesBoth => {
+                client::Action::Subscribe { description: description.other(), edge, start }
+            }
+        });
+    }
+}
+
+const ALL_PLANS: [(InfoSender, Source); 4] = [
+    (InfoSender::FirstEdge, Source::FirstEdge),
+    (InfoSender::FirstEdge, Source::Origin),
+    (InfoSender::Coordinator, Source::FirstEdge),
+    (InfoSender::Coordinator, Source::Origin),
+];
+
+fn check(faults: u8, plans: &[(InfoSender, Source)]) {
+    let began = std::time::Instant::now();
+    let checker = Handoffs { faults, broken: None, plans: plans.to_vec() }
+        .checker()
+        .threads(1)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_dfs()
+        .join();
+    println!(
+        "{} states ({} steps, the longest path {}), {} of {} plans, {faults} faults, {:.1?}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        plans.len(),
+        ALL_PLANS.len(),
+        began.elapsed(),
+    );
+    checker.assert_properties();
+}
+
+fn assert_caught(broken: Broken, property: &'static str) {
+    let checker = Handoffs { faults: 0, broken: Some(broken), plans: ALL_PLANS[..1].to_vec() }
+        .checker()
+        .threads(1)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let path = checker.discovery(property).expect("found nothing wrong");
+    println!("{broken:?} breaks \"{property}\":");
+    path.into_actions().iter().for_each(|step| println!("  {step:?}"));
+}
+
+#[test]
+fn every_hand_off_keeps_its_promises_whatever_two_things_go_wrong() {
+    check(FAULTS, &ALL_PLANS[..1]);
+}
+
+#[test]
+fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong_once() {
+    check(1, &ALL_PLANS);
+}
+
+/// Takes minutes; with `GIBBON_MODEL_FAULTS=3`, hours.
+#[test]
+#[ignore = "larger than continuous integration allows"]
+fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong() {
+    let faults =
+        std::env::var("GIBBON_MODEL_FAULTS").map_or(FAULTS, |faults| faults.parse().unwrap());
+    check(faults, &ALL_PLANS);
+}
+
+#[test]
+fn a_client_that_ends_the_old_leg_early_is_caught() {
+    assert_caught(Broken::CutsEarly, "I2 no leg ends before the new one delivers");
+}
+
+#[test]
+fn a_client_that_moves_both_descriptions_at_once_is_caught() {
+    assert_caught(Broken::MovesBoth, "I6 one description in transit, and A closes last");
+}
