@@ -99,7 +99,7 @@ pub fn stock_ffmpeg_decodes(file: &Path) -> anyhow::Result<()> {
     let output = std::process::Command::new("ffmpeg")
         .args(["-v", "error", "-xerror", "-i"])
         .arg(file)
-        .args(["-map", "0", "-f", "null", "-"])
+        .args(["-map", "0:v", "-map", "0:a", "-f", "null", "-"])
         .output()
         .context("ffmpeg is not installed")?;
     let complaints = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,21 @@
 //! The Gibbon player: receives both descriptions of a stream, merges and decodes them, and reports what
 //! the viewer saw. A library so that the test bed and the harness read its report with its own types.
+//!
+//! ```text
+//!  edges ── events ─▶ engine ─┬─▶ merger (gibbon-mdc): what is shown when
+//!    ▲                        ├─▶ hands (gibbon-handoff): which edge delivers what
+//!    └── subscribe, end ──────┤
+//!                             ├─▶ screen: decode, show, hash      ├─▶ journal ─▶ report, timeline
+//!                             └─▶ recording                       └─▶ view
+//! ```
 
-pub mod report;
+mod edges;
+pub mod engine;
+mod journal;
+mod latency;
+mod record;
+mod screen;
 pub mod timeline;
+pub mod view;
+
+pub use gibbon_control::report;

@@ -1,2 +1,231 @@
-//! gibbon-play
-fn main() {}
+//! gibbon-play: plays a stream and reports what the viewer saw.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use gibbon_control::{
+    client::Portal,
+    node::Location,
+    portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
+    process::{self, Common},
+    report::{Placement, Report, SCHEMA},
+};
+use gibbon_mdc::{Conceal, Config};
+use gibbon_media::{Description, MediaTime, NodeId, StreamName};
+use gibbon_net::{Endpoint, identity};
+use gibbon_play::{
+    engine::{Engine, Played, Settings},
+    timeline,
+    view::View,
+};
+
+/// Plays a stream from the network's edges: merges both descriptions, follows hand-offs, and reports what
+/// the viewer saw.
+#[derive(Parser)]
+#[command(name = "gibbon-play", version, after_help = EXAMPLES)]
+struct Options {
+    /// The stream, as in live/bbb; `gibbonctl streams` lists them
+    stream: StreamName,
+    /// The coordinator's portal
+    #[arg(long, env = "GIBBON_PORTAL", default_value_t = format!("http://{DEFAULT_PORTAL}"), value_name = "URL")]
+    portal: String,
+    /// File with the portal's bearer token
+    #[arg(
+        long,
+        env = "GIBBON_TOKEN_FILE",
+        default_value = "certs/portal.token",
+        value_name = "FILE"
+    )]
+    token_file: PathBuf,
+    /// Certificate of the network's authority
+    #[arg(long, env = "GIBBON_CA", default_value = "certs/ca.pem", value_name = "FILE")]
+    ca: PathBuf,
+    /// Edge to begin at [default: the coordinator selects one]
+    #[arg(long)]
+    edge: Option<NodeId>,
+    /// Where this client is, as LATITUDE,LONGITUDE in degrees
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+    location: Option<Location>,
+    /// Stop after this many seconds of play [default: play until Ctrl-C]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    duration: Option<Duration>,
+    /// How far behind the live edge to play, in ms: what losses and hand-offs must fit into
+    #[arg(long, env = "GIBBON_PLAYOUT_DELAY", default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(50..=5000))]
+    playout_delay: u64,
+    /// Descriptions to receive: 0, 1 or both
+    #[arg(long, default_value = "both", value_parser = descriptions, value_name = "0|1|both")]
+    descriptions: Chosen,
+    /// How a missing picture is made up from its neighbours (scheme temporal)
+    #[arg(long, default_value = "repeat", value_parser = conceal, value_name = "repeat|blend")]
+    conceal: Conceal,
+    /// Record what is played, undecoded, into a Matroska file
+    #[arg(long, value_name = "FILE.mkv", conflicts_with = "pipe")]
+    record: Option<PathBuf>,
+    /// Write Matroska to standard output, as in: gibbon-play live/bbb --pipe | mpv -
+    #[arg(long)]
+    pipe: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+    /// Write the hash of each displayed frame: media time in µs, verdict, hash
+    #[arg(long, value_name = "FILE")]
+    framehash: Option<PathBuf>,
+    /// Draw the session: which edge delivered what, hand-offs, and what was seen
+    #[arg(long, value_name = "FILE.png")]
+    timeline: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Examples:
+  gibbon-play live/bbb
+  gibbon-play live/bbb --pipe | mpv -
+  gibbon-play live/bbb --duration 20 --report report.json --timeline timeline.png
+
+Exit code: 0 played, 1 nothing could be played or a file could not be written, 2 wrong usage.";
+
+/// Which descriptions to receive; `None` is both.
+#[derive(Debug, Clone, Copy)]
+struct Chosen(Option<Description>);
+
+fn descriptions(text: &str) -> Result<Chosen, String> {
+    match text {
+        "both" => Ok(Chosen(None)),
+        one => one.parse().map(|d| Chosen(Some(d))).map_err(|_| "use 0, 1 or both".into()),
+    }
+}
+
+fn conceal(text: &str) -> Result<Conceal, String> {
+    match text {
+        "repeat" => Ok(Conceal::Repeat),
+        "blend" => Ok(Conceal::Blend),
+        _ => Err("use repeat or blend".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let begun = Instant::now();
+    let options: Options = process::parse()?;
+    options.common.start_logging()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(options, begun))
+}
+
+async fn run(options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
+    let endpoint = Endpoint::viewer(identity::read_authority(&options.ca).with_context(|| {
+        "cannot read the network's certificate; name it with --ca, or run beside the coordinator's certs"
+    })?)?;
+    let portal = Portal::new(&options.portal, &options.token_file)?;
+    let ticket = ask(&options, &portal).await?;
+    tracing::info!(session = %ticket.session, edge = %ticket.edges[0].id, "session granted");
+    let (started, started_at) = (Instant::now(), process::now());
+    let view = View::new();
+    let settings = settings(&options);
+    let stream = options.stream.clone();
+    let engine = Engine::new(endpoint, ticket.clone(), settings, view, started, stream);
+    let mut played = engine.play(process::stop_signal()).await?;
+    learn(&portal, &ticket, &mut played, started_at).await;
+    conclude(&options, &ticket, played, started.duration_since(begun), started)
+}
+
+async fn ask(options: &Options, portal: &Portal) -> anyhow::Result<SessionTicket> {
+    let portal = portal.clone();
+    let request = SessionRequest {
+        stream: options.stream.clone(),
+        edge: options.edge.clone(),
+        location: options.location,
+    };
+    tokio::task::spawn_blocking(move || portal.create_session(&request)).await?
+}
+
+fn settings(options: &Options) -> Settings {
+    Settings {
+        merger: Config {
+            playout_delay: Duration::from_millis(options.playout_delay),
+            conceal: options.conceal,
+        },
+        only: options.descriptions.0,
+        duration: options.duration,
+        framehash: options.framehash.clone(),
+        record: match (&options.record, options.pipe) {
+            (_, true) => Some("pipe:1".into()),
+            (file, false) => file.as_ref().map(|file| file.display().to_string()),
+        },
+    }
+}
+
+/// Asks the coordinator for its side of the hand-offs. Where it is gone, the report has the client's.
+async fn learn(portal: &Portal, ticket: &SessionTicket, played: &mut Played, started: MediaTime) {
+    let portal = portal.clone();
+    let told = tokio::task::spawn_blocking(move || portal.handoffs()).await;
+    match told {
+        Ok(Ok(mut handoffs)) => {
+            handoffs.retain(|handoff| handoff.session == ticket.session);
+            played.journal.learn(&handoffs, started);
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "the portal does not tell of the hand-offs"),
+        Err(error) => tracing::warn!(%error, "the portal was not asked"),
+    }
+}
+
+/// Writes what was asked for and says what the viewer saw.
+fn conclude(
+    options: &Options,
+    ticket: &SessionTicket,
+    played: Played,
+    before: Duration,
+    started: Instant,
+) -> anyhow::Result<ExitCode> {
+    let Played { playing, journal, view, duration, failure } = played;
+    let Some(playing) = playing else {
+        let why = failure.unwrap_or_else(|| "it was stopped before anything came".into());
+        anyhow::bail!("nothing was played of {}: {why}", options.stream);
+    };
+    let records = journal.finish(duration);
+    let [first, second] = &ticket.edges;
+    let startup = playing.shows.first.map(|at| before + at.duration_since(started));
+    let report = Report {
+        schema: SCHEMA,
+        stream: options.stream.clone(),
+        session: ticket.session,
+        scheme: playing.catalog.scheme,
+        placement: if first.id == second.id { Placement::Together } else { Placement::Diverse },
+        duration_ms: duration.as_millis() as u64,
+        startup_ms: startup.map(|d| d.as_millis() as u64),
+        playout_delay_ms: playing.stats.playout_delay,
+        frames: playing.stats.frames,
+        freezes: playing.stats.freezes,
+        audio: playing.stats.audio,
+        text: playing.stats.text,
+        latency_ms: playing.latencies.quantiles(),
+        bytes: playing.stats.bytes,
+        display: playing.shows.display,
+        legs: records.legs,
+        handoffs: records.handoffs,
+        recoveries: records.recoveries,
+    };
+    if let Some(file) = &options.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(file, json + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(file) = &options.timeline {
+        timeline::draw(&report, &records.spans, file)
+            .with_context(|| format!("cannot draw {}", file.display()))?;
+    }
+    view.finish(&report);
+    match failure {
+        Some(why) => anyhow::bail!("{why}"),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -13,7 +14,7 @@ use gibbon_control::{
 };
 use gibbon_media::{HandoffId, SessionId};
 
-use crate::{Player, PlayerOptions, Process, WAIT, binary, wait_for};
+use crate::{Player, PlayerOptions, Process, WAIT, binary, player::read_frames, wait_for};
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -190,6 +191,17 @@ impl Network {
         wait_for(format!("{nodes} nodes and {streams} streams"), WAIT, || {
             let (up, published) = (self.portal.nodes()?, self.portal.streams()?);
             Ok((up.len() >= nodes && published.len() >= streams).then_some(()))
+        })
+    }
+
+    /// Waits until an origin with one stream has published that much of it.
+    pub fn await_history(&self, origin: &str, length: Duration) -> anyhow::Result<()> {
+        wait_for(format!("{length:?} of the stream of {origin}"), WAIT, || {
+            let frames = read_frames(&self.origin_frames(origin))?;
+            let times = || frames.iter().map(|(time, ..)| *time);
+            let published =
+                times().max().zip(times().min()).map_or(0, |(last, first)| last - first);
+            Ok((u128::from(published) >= length.as_micros()).then_some(()))
         })
     }
 

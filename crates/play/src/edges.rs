@@ -1,0 +1,349 @@
+//! The client's connections: one to each edge it has to do with, a session stream on each, and a
+//! description stream for each leg. Turns all that happens on them into [`Event`]s.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gibbon_control::session::{FromViewer, Order, ToViewer};
+use gibbon_handoff::Report;
+use gibbon_media::{Description, Frame, GroupHeader, GroupId, NodeId, Role, StreamName};
+use gibbon_net::{
+    Endpoint, Identity, close, message,
+    message::{MessageError, Receiver, Sender},
+    subscribe::{self, IncomingGroup, Link, Subscription},
+    wire::{Accepted, MediaSet, Start, StreamKind, Subscribe},
+};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    task::AbortHandle,
+};
+
+/// Events waiting for the engine: beyond that QUIC holds the edges back.
+const MAX_WAITING_EVENTS: usize = 4096;
+/// Reports waiting for one edge.
+const MAX_WAITING_REPORTS: usize = 64;
+/// An edge has this long to say goodbye before the connection is closed anyway.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
+/// One leg: a description from an edge, told from earlier ones of the same by a serial number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LegId {
+    /// Which description.
+    pub description: Description,
+    /// From where.
+    pub edge: NodeId,
+    /// Counts the legs of the session.
+    pub serial: u64,
+}
+
+/// What happened on the network, and when, counted from session start.
+#[derive(Debug)]
+pub enum Event {
+    /// An order came in-band.
+    Order(Order),
+    /// A leg was accepted.
+    Accepted { leg: LegId, accepted: Box<Accepted>, at: Duration },
+    /// A leg was refused or ended by its edge, or its edge cannot be reached.
+    Rejected { leg: LegId, why: String },
+    /// A frame arrived whole.
+    Frame { leg: LegId, header: GroupHeader, index: u32, frame: Frame, at: Duration },
+    /// A group arrived to its end.
+    GroupEnd { leg: LegId, header: GroupHeader, frames: u32, at: Duration },
+    /// The edge has sent all that was asked for.
+    Ended { leg: LegId },
+    /// A connection is gone.
+    Closed { edge: NodeId, why: String },
+}
+
+type Place = Arc<OnceCell<Arc<Connection>>>;
+
+/// All connections of one session.
+pub struct Edges {
+    shared: Arc<Shared>,
+    legs: HashMap<LegId, Leg>,
+    serial: u64,
+}
+
+struct Leg {
+    ends: mpsc::Sender<GroupId>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    endpoint: Endpoint,
+    stream: StreamName,
+    grant: String,
+    started: Instant,
+    events: mpsc::Sender<Event>,
+    addresses: Mutex<HashMap<NodeId, SocketAddr>>,
+    places: Mutex<HashMap<NodeId, Place>>,
+}
+
+struct Connection {
+    link: Arc<Link>,
+    reports: mpsc::Sender<FromViewer>,
+}
+
+impl Edges {
+    /// No connection yet; `grant` is shown on each. Times count from `started`.
+    pub fn new(
+        endpoint: Endpoint,
+        stream: StreamName,
+        grant: String,
+        started: Instant,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let (events, receiver) = mpsc::channel(MAX_WAITING_EVENTS);
+        let shared = Arc::new(Shared {
+            endpoint,
+            stream,
+            grant,
+            started,
+            events,
+            addresses: Mutex::default(),
+            places: Mutex::default(),
+        });
+        (Self { shared, legs: HashMap::new(), serial: 0 }, receiver)
+    }
+
+    /// Where an edge is reached.
+    pub fn learn(&self, edge: &NodeId, address: SocketAddr) {
+        lock(&self.shared.addresses).insert(edge.clone(), address);
+    }
+
+    /// Begins a leg.
+    pub fn subscribe(&mut self, description: Description, edge: &NodeId, start: Start) -> LegId {
+        self.serial += 1;
+        let leg = LegId { description, edge: edge.clone(), serial: self.serial };
+        let (ends, wanted) = mpsc::channel(1);
+        let (shared, id) = (self.shared.clone(), leg.clone());
+        let task = tokio::spawn(async move {
+            if let Err(why) = shared.receive(&id, start, wanted).await {
+                shared.tell(Event::Rejected { leg: id, why }).await;
+            }
+        });
+        self.legs.retain(|_, leg| !leg.task.is_finished());
+        self.legs.insert(leg.clone(), Leg { ends, task: task.abort_handle() });
+        leg
+    }
+
+    /// Lets a leg end after a group.
+    pub fn end(&mut self, leg: &LegId, last: GroupId) {
+        if let Some(leg) = self.legs.get(leg) {
+            let _ = leg.ends.try_send(last);
+        }
+    }
+
+    /// Cancels a leg at once.
+    pub fn cancel(&mut self, leg: &LegId) {
+        if let Some(leg) = self.legs.remove(leg) {
+            leg.task.abort();
+        }
+    }
+
+    /// Sends a report on every connection that is alive.
+    pub fn report(&self, report: &Report) {
+        for place in lock(&self.shared.places).values() {
+            if let Some(connection) = place.get() {
+                // A connection that does not take reports is about to be found dead.
+                let _ = connection.reports.try_send(FromViewer::Report(report.clone()));
+            }
+        }
+    }
+
+    /// Says goodbye to an edge and closes the connection to it.
+    pub fn close(&self, edge: &NodeId) {
+        let place = lock(&self.shared.places).remove(edge);
+        let Some(connection) = place.and_then(|place| place.get().cloned()) else { return };
+        tokio::spawn(connection.goodbye());
+    }
+
+    /// Says goodbye to all edges and waits, for a bounded time, until they know.
+    pub async fn close_all(mut self) {
+        self.legs.drain().for_each(|(_, leg)| leg.task.abort());
+        let places = std::mem::take(&mut *lock(&self.shared.places));
+        let goodbyes = places.into_values().filter_map(|place| place.get().cloned());
+        let goodbyes: Vec<_> = goodbyes.map(|c| tokio::spawn(c.goodbye())).collect();
+        for goodbye in goodbyes {
+            let _ = goodbye.await;
+        }
+        self.shared.endpoint.close(close::DONE, "the session is over").await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn tell(&self, event: Event) {
+        // The engine drops its end only when the session is over.
+        let _ = self.events.send(event).await;
+    }
+
+    /// The connection to `edge`, opened if there is none.
+    async fn connection(self: &Arc<Self>, edge: &NodeId) -> Result<Arc<Connection>, String> {
+        let place = {
+            let mut places = lock(&self.places);
+            let place = places.entry(edge.clone()).or_default();
+            let closed = |c: &Arc<Connection>| c.link.connection().close_reason().is_some();
+            if place.get().is_some_and(closed) {
+                *place = Place::default();
+            }
+            place.clone()
+        };
+        place.get_or_try_init(|| self.connect(edge)).await.cloned()
+    }
+
+    async fn connect(self: &Arc<Self>, edge: &NodeId) -> Result<Arc<Connection>, String> {
+        let address = lock(&self.addresses).get(edge).copied();
+        let address = address.ok_or_else(|| format!("the address of {edge} is not known"))?;
+        let identity = Identity { id: edge.clone(), role: Role::Edge };
+        let connection =
+            self.endpoint.connect(&identity, address).await.map_err(|e| e.to_string())?;
+        let hello = self.hello(&connection).await;
+        let (sender, receiver) = hello.map_err(|error| match connection.close_reason() {
+            // What the edge gave as its reason says more than that the stream broke.
+            Some(reason) => reason.to_string(),
+            None => error.to_string(),
+        })?;
+        let link = Link::new(connection);
+        let (reports, waiting) = mpsc::channel(MAX_WAITING_REPORTS);
+        let session = Session { shared: self.clone(), edge: edge.clone(), link: link.clone() };
+        tokio::spawn(session.run(sender, receiver, waiting));
+        Ok(Arc::new(Connection { link, reports }))
+    }
+
+    async fn hello(
+        &self,
+        connection: &quinn::Connection,
+    ) -> Result<(Sender, Receiver), MessageError> {
+        let (mut sender, mut receiver) = message::open(connection, StreamKind::Session).await?;
+        sender.send_json(&FromViewer::Hello { grant: self.grant.clone() }).await?;
+        match receiver.receive_json::<ToViewer>().await? {
+            Some(ToViewer::Welcome) => Ok((sender, receiver)),
+            Some(ToViewer::Refused { reason }) => Err(MessageError::Broken(reason)),
+            _ => Err(MessageError::Broken("the edge did not welcome us".into())),
+        }
+    }
+
+    /// Receives one leg until it ends; an error says why it could not be had or was lost.
+    async fn receive(
+        self: &Arc<Self>,
+        leg: &LegId,
+        start: Start,
+        mut ends: mpsc::Receiver<GroupId>,
+    ) -> Result<(), String> {
+        let connection = self.connection(&leg.edge).await?;
+        let request = Subscribe {
+            stream: self.stream.clone(),
+            description: leg.description,
+            media: MediaSet::ALL,
+            start,
+            end: None,
+            priority: 1,
+        };
+        let opened = Subscription::open(&connection.link, &request).await;
+        let mut subscription = opened.map_err(|e| e.to_string())?;
+        let accepted = Box::new(subscription.accepted.clone());
+        self.tell(Event::Accepted { leg: leg.clone(), accepted, at: self.now() }).await;
+        let mut groups = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                event = subscription.next() => match event {
+                    subscribe::Event::Group(group) => {
+                        groups.spawn(self.clone().receive_group(leg.clone(), group));
+                    }
+                    subscribe::Event::Ended => break,
+                    subscribe::Event::Broken(why) => return Err(why),
+                },
+                Some(last) = ends.recv() => {
+                    subscription.end_after(last).await.map_err(|e| e.to_string())?;
+                }
+                Some(_) = groups.join_next() => {}
+            }
+        }
+        while groups.join_next().await.is_some() {}
+        self.tell(Event::Ended { leg: leg.clone() }).await;
+        Ok(())
+    }
+
+    async fn receive_group(self: Arc<Self>, leg: LegId, mut group: IncomingGroup) {
+        let header = group.start.header;
+        while let Ok(next) = group.next_frame().await {
+            let (leg, at) = (leg.clone(), self.now());
+            match next {
+                Some((index, frame)) => {
+                    self.tell(Event::Frame { leg, header, index, frame, at }).await;
+                }
+                None => {
+                    let frames = group.frames();
+                    return self.tell(Event::GroupEnd { leg, header, frames, at }).await;
+                }
+            }
+        }
+    }
+}
+
+impl Connection {
+    async fn goodbye(self: Arc<Self>) {
+        let _ = self.reports.send(FromViewer::Bye).await;
+        let closed = self.link.connection().closed();
+        let _ = tokio::time::timeout(GOODBYE_WITHIN, closed).await;
+        self.link.connection().close(close::DONE, b"bye");
+    }
+}
+
+/// The session stream of one connection.
+struct Session {
+    shared: Arc<Shared>,
+    edge: NodeId,
+    link: Arc<Link>,
+}
+
+impl Session {
+    async fn run(self, sender: Sender, receiver: Receiver, reports: mpsc::Receiver<FromViewer>) {
+        let talk = self.talk(sender, receiver, reports).await;
+        let connection = self.link.connection();
+        if talk.is_ok() {
+            return connection.close(close::DONE, b"bye");
+        }
+        // A session stream that broke off takes the connection with it: legs without orders are blind.
+        let why = match (connection.close_reason(), talk) {
+            (Some(reason), _) => reason.to_string(),
+            (None, Err(error)) => error.to_string(),
+            (None, Ok(())) => String::new(),
+        };
+        connection.close(close::DONE, b"the session stream broke off");
+        self.shared.tell(Event::Closed { edge: self.edge.clone(), why }).await;
+    }
+
+    async fn talk(
+        &self,
+        mut sender: Sender,
+        mut receiver: Receiver,
+        mut reports: mpsc::Receiver<FromViewer>,
+    ) -> Result<(), MessageError> {
+        loop {
+            tokio::select! {
+                report = reports.recv() => match report {
+                    Some(report) => sender.send_json(&report).await?,
+                    None => return Ok(()),
+                },
+                said = receiver.receive_json::<ToViewer>() => match said? {
+                    Some(ToViewer::Order(order)) => self.shared.tell(Event::Order(order)).await,
+                    Some(ToViewer::Bye) => return Ok(()),
+                    Some(ToViewer::Welcome | ToViewer::Refused { .. }) => {}
+                    None => return Err(MessageError::Broken("the edge closed the session".into())),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The journal: legs, hand-offs and recoveries of a session as the client sees them, for its report. Pure:
+//! times are passed in, as durations since session start.
+
+use std::time::Duration;
+
+use gibbon_control::portal::{HandoffInfo, ProgressInfo};
+use gibbon_handoff::{InfoSender, Reason, Source, ToClient, client::Note};
+use gibbon_mdc::Verdict;
+use gibbon_media::{Description, HandoffId, MediaTime, NodeId};
+
+use crate::report::{HandoffRecord, HandoffStep, LegRecord, Recovery, VerdictSpan};
+
+/// Records of each kind kept; a session of a day with a hand-off a minute has fewer.
+const MAX_RECORDS: usize = 4096;
+/// Stretches of one verdict kept.
+const MAX_SPANS: usize = 65_536;
+
+/// What is noted of a session.
+#[derive(Debug, Default)]
+pub struct Journal {
+    legs: Vec<LegRecord>,
+    /// Legs told to end but still delivering count on.
+    open: Vec<usize>,
+    handoffs: Vec<HandoffRecord>,
+    recoveries: Vec<Recovery>,
+    spans: Vec<VerdictSpan>,
+    last_frame: [Option<Duration>; 2],
+}
+
+fn ms(d: Duration) -> u64 {
+    d.as_millis() as u64
+}
+
+impl Journal {
+    /// An order to attach begins the crossing of a description.
+    pub fn order(&mut self, order: &ToClient) {
+        let ToClient::Attach { order, description, from, to, .. } = order else { return };
+        if self.handoff(order.handoff).is_none() && self.handoffs.len() < MAX_RECORDS {
+            self.handoffs.push(HandoffRecord {
+                id: order.handoff,
+                cause: None,
+                from: from.clone(),
+                to: to.clone(),
+                outcome: "running".into(),
+                reason: None,
+                selected_ms: None,
+                completed_ms: None,
+                prefetch_info_from: None,
+                steps: Vec::new(),
+            });
+        }
+        if self.step(order.handoff, *description).is_none()
+            && let Some(handoff) = self.handoff(order.handoff)
+        {
+            handoff.steps.push(HandoffStep {
+                description: *description,
+                prefetch_sent_ms: None,
+                fetched_from: None,
+                prefetch_ready_ms: None,
+                attached_ms: None,
+                detached_ms: None,
+                duplicate_frames: 0,
+            });
+        }
+    }
+
+    /// The hands have done something.
+    pub fn note(&mut self, now: Duration, note: &Note) {
+        match note {
+            Note::Attached { description, edge, order } => {
+                self.leg_began(now, *description, edge);
+                let step = order.and_then(|order| self.step(order.handoff, *description));
+                match step {
+                    Some(step) if step.attached_ms.is_none() => step.attached_ms = Some(ms(now)),
+                    Some(_) => {}
+                    None => self.recovered(now, *description, edge),
+                }
+            }
+            // The leg counts on until its last group has come: see `leg_ended`.
+            Note::Detached { .. } => {}
+            Note::RolledBack { order, reason, .. } => {
+                if let Some(handoff) = self.handoff(order.handoff) {
+                    handoff.outcome = "rolled_back".into();
+                    handoff.reason = Some(reason_word(*reason));
+                }
+            }
+            Note::Recovering { description, from, cause } => {
+                self.lost(now, *description, from, *cause);
+            }
+            Note::Lost { .. } => {}
+        }
+    }
+
+    fn leg_began(&mut self, now: Duration, description: Description, edge: &NodeId) {
+        if self.legs.len() >= MAX_RECORDS {
+            return;
+        }
+        self.open.push(self.legs.len());
+        let (from_ms, to_ms) = (ms(now), ms(now));
+        self.legs.push(LegRecord { description, edge: edge.clone(), from_ms, to_ms });
+    }
+
+    /// A leg has delivered its last frame, or was cancelled.
+    pub fn leg_ended(&mut self, now: Duration, description: Description, edge: &NodeId) {
+        let legs = &mut self.legs;
+        self.open.retain(|&at| {
+            let this = legs[at].description == description && legs[at].edge == *edge;
+            if this {
+                legs[at].to_ms = ms(now);
+            }
+            !this
+        });
+        let step = self.handoffs.iter_mut().rev().filter(|h| h.from == *edge).find_map(|h| {
+            h.steps.iter_mut().find(|s| s.description == description && s.attached_ms.is_some())
+        });
+        if let Some(step) = step {
+            step.detached_ms.get_or_insert(ms(now));
+        }
+    }
+
+    /// A frame of a description came, of which there was a copy already or not.
+    pub fn frame(
+        &mut self,
+        now: Duration,
+        description: Description,
+        edge: &NodeId,
+        duplicate: bool,
+    ) {
+        self.last_frame[description.index()] = Some(now);
+        if duplicate {
+            let crossing = self
+                .handoffs
+                .last_mut()
+                .and_then(|h| h.steps.iter_mut().find(|s| s.description == description));
+            if let Some(step) = crossing {
+                step.duplicate_frames += 1;
+            }
+        }
+        let open = self.recoveries.iter_mut().rev().find(|r| r.description == description);
+        if let Some(recovery) = open.filter(|r| r.first_frame_ms.is_none() && r.from != *edge) {
+            recovery.first_frame_ms = Some(ms(now));
+        }
+    }
+
+    fn lost(&mut self, now: Duration, description: Description, from: &NodeId, cause: Reason) {
+        if self.recoveries.len() >= MAX_RECORDS {
+            return;
+        }
+        self.recoveries.push(Recovery {
+            description,
+            from: from.clone(),
+            to: None,
+            cause: reason_word(cause),
+            last_frame_ms: self.last_frame[description.index()].map(ms),
+            detected_ms: ms(now),
+            attached_ms: None,
+            first_frame_ms: None,
+            side_ms: 0,
+            frozen_ms: 0,
+        });
+    }
+
+    fn recovered(&mut self, now: Duration, description: Description, edge: &NodeId) {
+        let open = self.recoveries.iter_mut().rev().find(|r| r.description == description);
+        if let Some(recovery) = open.filter(|r| r.attached_ms.is_none()) {
+            recovery.to = Some(edge.clone());
+            recovery.attached_ms = Some(ms(now));
+        }
+    }
+
+    /// A frame was shown for `length`.
+    pub fn shown(&mut self, deadline: Duration, length: Duration, verdict: Verdict) {
+        let (from_ms, to_ms) = (ms(deadline), ms(deadline + length));
+        let full = self.spans.len() >= MAX_SPANS;
+        match self.spans.last_mut() {
+            Some(span) if span.verdict == verdict => span.to_ms = to_ms,
+            _ if full => {}
+            _ => self.spans.push(VerdictSpan { verdict, from_ms, to_ms }),
+        }
+        for recovery in self.recoveries.iter_mut().rev().take_while(|r| r.attached_ms.is_none()) {
+            match verdict {
+                Verdict::Central => {}
+                Verdict::Side => recovery.side_ms += ms(length),
+                Verdict::Frozen => recovery.frozen_ms += ms(length),
+            }
+        }
+    }
+
+    /// Adds what only the coordinator knows. `started` is session start by the wall clock.
+    pub fn learn(&mut self, infos: &[HandoffInfo], started: MediaTime) {
+        let at =
+            |progress: &ProgressInfo| MediaTime(progress.at_us).since(started).as_millis() as u64;
+        for info in infos {
+            let Some(record) = self.handoff(info.handoff) else { continue };
+            let find = |step: &str, description: Option<Description>| {
+                info.progress
+                    .iter()
+                    .find(|p| {
+                        p.step == step && (description.is_none() || p.description == description)
+                    })
+                    .map(at)
+            };
+            record.cause = Some(info.cause);
+            record.outcome = info.outcome.as_str().into();
+            record.reason = info.reason.map(reason_word).or(record.reason.take());
+            record.selected_ms = find("selected", None);
+            record.completed_ms = find(info.outcome.as_str(), None);
+            record.prefetch_info_from = Some(match info.prefetch_info {
+                InfoSender::Coordinator => "coordinator".into(),
+                InfoSender::FirstEdge => info.from.to_string(),
+            });
+            for step in &mut record.steps {
+                let moved = info.moves.iter().find(|m| m.description == step.description);
+                step.fetched_from = moved.map(|m| match m.fetch {
+                    Source::FirstEdge => m.from.to_string(),
+                    Source::Origin => "origin".into(),
+                });
+                step.prefetch_sent_ms = find("prefetch_sent", Some(step.description));
+                step.prefetch_ready_ms = find("ready", Some(step.description));
+            }
+        }
+    }
+
+    /// All of it; what is still open ends now.
+    pub fn finish(mut self, now: Duration) -> Records {
+        for at in std::mem::take(&mut self.open) {
+            self.legs[at].to_ms = ms(now);
+        }
+        Records {
+            legs: self.legs,
+            handoffs: self.handoffs,
+            recoveries: self.recoveries,
+            spans: self.spans,
+        }
+    }
+
+    fn handoff(&mut self, id: HandoffId) -> Option<&mut HandoffRecord> {
+        self.handoffs.iter_mut().find(|handoff| handoff.id == id)
+    }
+
+    fn step(&mut self, id: HandoffId, description: Description) -> Option<&mut HandoffStep> {
+        self.handoff(id)?.steps.iter_mut().find(|step| step.description == description)
+    }
+}
+
+/// What the journal has in the end.
+#[derive(Debug)]
+pub struct Records {
+    /// For the report.
+    pub legs: Vec<LegRecord>,
+    /// For the report.
+    pub handoffs: Vec<HandoffRecord>,
+    /// For the report.
+    pub recoveries: Vec<Recovery>,
+    /// For the timeline.
+    pub spans: Vec<VerdictSpan>,
+}
+
+/// The word that JSON has for a reason.
+pub fn reason_word(reason: Reason) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => format!("{reason:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_handoff::{OrderId, Term};
+    use gibbon_media::GroupId;
+
+    use super::*;
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_crossing_is_noted_from_the_order_to_the_last_frame_of_the_old_leg() {
+        let (a, b): (NodeId, NodeId) = ("edge-a".parse().unwrap(), "edge-b".parse().unwrap());
+        let mut journal = Journal::default();
+        let attached = |edge: &NodeId, order| Note::Attached {
+            description: Description::One,
+            edge: edge.clone(),
+            order,
+        };
+        journal.note(at(10), &attached(&a, None));
+        let order = OrderId { term: Term(1), step: 1, handoff: HandoffId(7) };
+        journal.order(&ToClient::Attach {
+            order,
+            description: Description::One,
+            from: a.clone(),
+            to: b.clone(),
+            start: GroupId(3),
+        });
+        journal.frame(at(990), Description::One, &b, true);
+        journal.note(at(1000), &attached(&b, Some(order)));
+        journal.leg_ended(at(1100), Description::One, &a);
+        let records = journal.finish(at(2000));
+        let step = &records.handoffs[0].steps[0];
+        assert_eq!((step.attached_ms, step.detached_ms), (Some(1000), Some(1100)));
+        assert_eq!(step.duplicate_frames, 1);
+        let spans: Vec<_> =
+            records.legs.iter().map(|l| (l.edge.as_str(), l.from_ms, l.to_ms)).collect();
+        assert_eq!(spans, [("edge-a", 10, 1100), ("edge-b", 1000, 2000)]);
+    }
+
+    #[test]
+    fn a_loss_is_noted_until_another_edge_delivers() {
+        let (a, b): (NodeId, NodeId) = ("edge-a".parse().unwrap(), "edge-b".parse().unwrap());
+        let mut journal = Journal::default();
+        journal.frame(at(900), Description::Zero, &a, false);
+        journal.note(
+            at(1000),
+            &Note::Recovering { description: Description::Zero, from: a, cause: Reason::Closed },
+        );
+        journal.shown(at(1000), at(40), Verdict::Side);
+        journal.frame(at(1050), Description::Zero, &b, false);
+        journal.note(
+            at(1060),
+            &Note::Attached { description: Description::Zero, edge: b, order: None },
+        );
+        journal.shown(at(1070), at(40), Verdict::Side);
+        let recovery = &journal.finish(at(2000)).recoveries[0];
+        assert_eq!(recovery.cause, "closed");
+        assert_eq!((recovery.last_frame_ms, recovery.first_frame_ms), (Some(900), Some(1050)));
+        assert_eq!((recovery.attached_ms, recovery.side_ms), (Some(1060), 40));
+    }
+}
