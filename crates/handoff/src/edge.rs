@@ -51,7 +51,7 @@ pub enum Event {
     },
     /// The client's connection has closed.
     Closed,
-    /// [`HOLDING_TTL`](crate::timers::HOLDING_TTL) has passed since it was last armed.
+    /// [`holding_ttl`](crate::timers::holding_ttl) has passed since the timer was last armed.
     Expired,
 }
 

@@ -85,5 +85,12 @@ impl ClientTimer {
 }
 
 /// How long an edge keeps a prefetch without a viewer, or capacity without a leg, if nobody tells it that
-/// the hand-off has ended. Longer than any hand-off.
-pub const HOLDING_TTL: Duration = Duration::from_secs(60);
+/// the hand-off has ended: longer than any hand-off goes on after that, which is through the probation of
+/// the first move, all of the second one, and the return of both.
+pub fn holding_ttl(group: Duration) -> Duration {
+    use CoordinatorTimer::{Attach, Prefetch, Probation, Return};
+    [Probation, Prefetch, Attach, Probation, Return, Return]
+        .into_iter()
+        .map(|timer| timer.duration(group) * u32::from(SENDS))
+        .sum()
+}

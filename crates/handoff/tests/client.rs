@@ -1,5 +1,7 @@
 //! The client's end, by table: what it is told, and what it does.
 
+#![allow(clippy::unwrap_used, reason = "a broken test is to stop")]
+
 use gibbon_handoff::{
     FromClient, OrderId, Reason, Report, Term, ToClient,
     client::{Action, Event, Hands, Note, Start},
@@ -364,6 +366,11 @@ fn orders_wait_while_a_description_is_recovered() {
     assert_eq!(bench.order(give_back(2, One)), NOTHING);
     bench.in_time(One, "a");
     assert_eq!(bench.order(give_back(2, One)), ["report held 1"]);
+
+    let mut bench = Bench::on_probation();
+    bench.closed("b");
+    assert_eq!(bench.order(attach(2, Zero)), NOTHING);
+    assert_eq!(bench.hands.attaching(One), Some((&node("a"), Start::Live)));
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub enum Sin {
     EndedEarly,
     LeftGap,
     ClosedEarly,
+    CompletedTooSoon,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -427,6 +428,13 @@ impl World {
                 }
                 coordinator::Action::CancelTimer(timer) => {
                     self.timers.remove(&Armed::Coordinator(timer));
+                }
+                coordinator::Action::Finished(Outcome::Completed) => {
+                    // The new edge still depends on the old one.
+                    let unsettled = |f: &Flying| matches!(f.message, Message::Settled { .. });
+                    if self.flying.iter().any(unsettled) {
+                        self.sins.insert(Sin::CompletedTooSoon);
+                    }
                 }
                 coordinator::Action::Progress(_) | coordinator::Action::Finished(_) => {}
             }
