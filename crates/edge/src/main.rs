@@ -9,7 +9,7 @@ mod server;
 mod sessions;
 mod viewer;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -61,6 +61,8 @@ struct Options {
     common: Common,
 }
 
+const STATE_EVERY: Duration = Duration::from_secs(5);
+
 const EXAMPLES: &str = "Example:
   gibbon-edge --id edge-a --listen 127.0.0.1:4483 --coordinator 127.0.0.1:4481";
 
@@ -103,9 +105,22 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let link = link::start(endpoint.clone(), registration, move || reporting.report());
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
     tracing::info!(id = %edge.id, listen = %bound, advertise = %address, "edge is up");
+    tokio::spawn(log_state(edge.clone()));
     let serving = tokio::spawn(server::run(edge, endpoint.clone()));
     process::stop_signal().await;
     tracing::info!("stopping");
     endpoint.close(close::LEAVING, "the edge is leaving").await;
     serving.await.context("the server task failed")
+}
+
+/// Logs what is held, so that growth shows.
+async fn log_state(edge: Arc<Edge>) {
+    let mut every = tokio::time::interval(STATE_EVERY);
+    loop {
+        every.tick().await;
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let (sessions, relays) = (edge.sessions.count(), edge.relays.report().len());
+        let cached_bytes = edge.relays.cached_bytes();
+        tracing::info!(tasks, sessions, relays, cached_bytes, "state");
+    }
 }

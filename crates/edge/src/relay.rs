@@ -137,6 +137,22 @@ impl Relays {
         upstreams
     }
 
+    /// The length of a group of `stream`, if it is relayed.
+    pub fn group(&self, stream: &StreamName) -> Option<Duration> {
+        let running = lock(&self.running);
+        Description::BOTH.into_iter().find_map(|description| {
+            match &*running.get(&(stream.clone(), description))?.state.borrow() {
+                State::Ready(ready) => Some(ready.catalog.grid(description).duration()),
+                State::Looking | State::Refused(_) => None,
+            }
+        })
+    }
+
+    /// Payload bytes held in all caches.
+    pub fn cached_bytes(&self) -> usize {
+        lock(&self.running).values().map(|relay| relay.tracks.bytes()).sum()
+    }
+
     /// Takes the relay off the list, unless somebody wants it again.
     fn retire(&self, relay: &Relay) -> bool {
         let mut running = lock(&self.running);

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use gibbon_control::{
@@ -13,7 +14,7 @@ use gibbon_control::{
 use gibbon_handoff::{
     FromEdge, Reason, Source, ToEdge,
     edge::{Action, Event, Holding, Leg},
-    timers::HOLDING_TTL,
+    timers::holding_ttl,
 };
 use gibbon_media::{Description, NodeId, SessionId, StreamName};
 use tokio::sync::mpsc;
@@ -27,6 +28,9 @@ use crate::{
 const MAX_WAITING_ORDERS: usize = 16;
 /// Sessions held at once, with and without a client.
 const MAX_SESSIONS: usize = 100_000;
+
+/// The length of a group that is assumed until the catalog is known.
+const USUAL_GROUP: Duration = Duration::from_secs(1);
 
 /// Answers to hand-off orders go back the way the order came.
 pub type Reply = mpsc::Sender<(SessionId, FromEdge)>;
@@ -170,6 +174,11 @@ impl Sessions {
         }
     }
 
+    /// Sessions of which anything is held.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Sessions with a client here, and their legs.
     pub fn report(&self) -> Vec<SessionReport> {
         let held = self.lock();
@@ -226,8 +235,9 @@ impl Sessions {
             Action::SetTimer => {
                 entry.timer += 1;
                 let (sessions, timer) = (Arc::downgrade(self), entry.timer);
+                let ttl = holding_ttl(self.relays.group(&entry.stream).unwrap_or(USUAL_GROUP));
                 tokio::spawn(async move {
-                    tokio::time::sleep(HOLDING_TTL).await;
+                    tokio::time::sleep(ttl).await;
                     let Some(sessions) = sessions.upgrade() else { return };
                     let current = sessions.lock().get(&session).map(|s| s.timer);
                     if current == Some(timer) {

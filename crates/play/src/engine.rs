@@ -9,7 +9,7 @@ use std::{
 
 use gibbon_control::{portal::SessionTicket, process, session::Order};
 use gibbon_handoff::{
-    ToClient,
+    OrderId, ToClient,
     client::{Action, Event as HandEvent, Hands, Note, Start as HandStart},
     timers::ClientTimer,
     watch::{LegWatch, Verdict as LegVerdict},
@@ -50,6 +50,8 @@ pub struct Settings {
     pub only: Option<Description>,
     /// End after this much play; none: when told to.
     pub duration: Option<Duration>,
+    /// Decode pictures; else verdicts are by what arrives alone.
+    pub decode: bool,
     /// Where frame hashes go.
     pub framehash: Option<PathBuf>,
     /// Where the recording goes: a path or `pipe:1`.
@@ -67,6 +69,7 @@ pub struct Engine {
     legs: BTreeMap<(Description, NodeId), Leg>,
     /// Legs that are on probation after an order.
     probation: [bool; 2],
+    newest_order: Option<OrderId>,
     playing: Option<Playing>,
     journal: Journal,
     view: View,
@@ -93,6 +96,7 @@ struct Playing {
     recorded: BTreeMap<ChainKey, u32>,
     next: FrameNumber,
     latencies: Latencies,
+    first_shown: Option<Duration>,
     caption: Option<Cue>,
 }
 
@@ -120,6 +124,8 @@ pub struct Finished {
     pub shows: crate::screen::Shows,
     /// From publication to display.
     pub latencies: Latencies,
+    /// When the first frame was due and shown, from session start.
+    pub first_shown: Option<Duration>,
 }
 
 impl Engine {
@@ -147,6 +153,7 @@ impl Engine {
             timers: HashMap::new(),
             legs: BTreeMap::new(),
             probation: [false; 2],
+            newest_order: None,
             playing: None,
             journal: Journal::default(),
             view,
@@ -310,7 +317,11 @@ impl Engine {
     fn order(&mut self, Order { order, edge, grant: _ }: Order) {
         self.edges.learn(&edge.id, edge.address);
         self.journal.order(&order);
-        self.view.event(self.now(), &describe(&order));
+        // Orders come over every connection that is alive.
+        if self.newest_order < Some(order.order()) {
+            self.newest_order = Some(order.order());
+            self.view.event(self.now(), &describe(&order));
+        }
         let description = match &order {
             ToClient::Attach { description, .. } | ToClient::Return { description, .. } => {
                 *description
@@ -621,10 +632,10 @@ impl Playing {
         merger.handle_accepted(at, live);
         let position = live.back(settings.merger.playout_delay);
         let screen = match &catalog.video {
-            Some(video) => {
+            Some(video) if settings.decode => {
                 Some(Screen::start(video.codec, started, settings.framehash.as_deref())?)
             }
-            None => None,
+            _ => None,
         };
         let next =
             catalog.video.as_ref().map_or(FrameNumber(0), |v| v.rate.first_at_or_after(position));
@@ -641,6 +652,7 @@ impl Playing {
             fed: BTreeMap::new(),
             recorded: BTreeMap::new(),
             next,
+            first_shown: None,
             caption: None,
         })
     }
@@ -700,7 +712,8 @@ impl Playing {
             self.latencies.shown(&picture.chain, shown.time, process::now());
             self.record_picture(picture);
         }
-        if self.merger.stats().frames.expected == 1 {
+        if self.first_shown.is_none() {
+            self.first_shown = Some(shown.deadline);
             tracing::info!(time = %shown.time, verdict = ?shown.verdict, "playing");
         }
         self.next = FrameNumber(shown.number.0 + 1);
@@ -749,6 +762,7 @@ impl Playing {
         if let Some(recording) = self.recording {
             recording.finish()?;
         }
-        Ok(Finished { catalog: self.catalog, stats, shows, latencies: self.latencies })
+        let first_shown = self.first_shown;
+        Ok(Finished { catalog: self.catalog, stats, shows, latencies: self.latencies, first_shown })
     }
 }

@@ -78,6 +78,9 @@ struct Options {
     /// Draw the session: which edge delivered what, hand-offs, and what was seen
     #[arg(long, value_name = "FILE.png")]
     timeline: Option<PathBuf>,
+    /// Count verdicts by what arrives, without decoding: for many players on one machine
+    #[arg(long, conflicts_with = "framehash")]
+    no_decode: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -135,7 +138,7 @@ async fn run(options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(endpoint, ticket.clone(), settings, view, started, stream);
     let mut played = engine.play(process::stop_signal()).await?;
     learn(&portal, &ticket, &mut played, started_at).await;
-    conclude(&options, &ticket, played, started.duration_since(begun), started)
+    conclude(&options, &ticket, played, started.duration_since(begun))
 }
 
 async fn ask(options: &Options, portal: &Portal) -> anyhow::Result<SessionTicket> {
@@ -156,6 +159,7 @@ fn settings(options: &Options) -> Settings {
         },
         only: options.descriptions.0,
         duration: options.duration,
+        decode: !options.no_decode,
         framehash: options.framehash.clone(),
         record: match (&options.record, options.pipe) {
             (_, true) => Some("pipe:1".into()),
@@ -184,7 +188,6 @@ fn conclude(
     ticket: &SessionTicket,
     played: Played,
     before: Duration,
-    started: Instant,
 ) -> anyhow::Result<ExitCode> {
     let Played { playing, journal, view, duration, failure } = played;
     let Some(playing) = playing else {
@@ -193,7 +196,7 @@ fn conclude(
     };
     let records = journal.finish(duration);
     let [first, second] = &ticket.edges;
-    let startup = playing.shows.first.map(|at| before + at.duration_since(started));
+    let startup = playing.first_shown.map(|at| before + at);
     let report = Report {
         schema: SCHEMA,
         stream: options.stream.clone(),

@@ -43,8 +43,6 @@ pub struct Screen {
 pub struct Shows {
     /// How well it kept up.
     pub display: Display,
-    /// When the first picture was shown.
-    pub first: Option<Instant>,
 }
 
 impl Screen {
@@ -159,10 +157,7 @@ impl Thread {
         *worst = (*worst).max(lag.as_millis() as u64);
         if let Some(source) = shown.source {
             match self.picture(source) {
-                Some(picture) => {
-                    self.shows.first.get_or_insert_with(Instant::now);
-                    self.last = Some(picture);
-                }
+                Some(picture) => self.last = Some(picture),
                 None => self.shows.display.failed += 1,
             }
         }

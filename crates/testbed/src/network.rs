@@ -264,9 +264,11 @@ impl Network {
         option("token-file", certs("portal.token"));
         option("duration", options.duration.as_secs_f64().to_string());
         option("report", file("report.json"));
-        option("framehash", file("framehash"));
-        option("timeline", file("timeline.png"));
-        option("record", file("recording.mkv"));
+        if !options.arguments.iter().any(|a| a == "--no-decode") {
+            option("framehash", file("framehash"));
+            option("timeline", file("timeline.png"));
+            option("record", file("recording.mkv"));
+        }
         if let Some(edge) = &options.edge {
             option("edge", edge.clone());
         }

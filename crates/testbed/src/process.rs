@@ -71,6 +71,15 @@ impl Process {
         Log::read(&self.log)
     }
 
+    /// Memory it holds (resident set), in kB.
+    pub fn memory_kb(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .with_context(|| format!("{} is gone", self.name))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kb = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
+        kb.with_context(|| format!("{} holds nothing", self.name))
+    }
+
     /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
