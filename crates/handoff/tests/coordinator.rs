@@ -203,8 +203,9 @@ fn the_first_edge_passes_prefetch_information_on_if_the_plan_says_so() {
 
 #[test]
 fn each_wait_repeats_its_order_and_then_gives_up_with_its_own_reason() {
-    type Step = fn(&mut Bench);
-    let table: [(&str, Timer, Step, &[&str], &str, Reason); 5] = [
+    type Until = fn(&mut Bench);
+    type Row<'a> = (&'a str, Timer, Until, &'a [&'a str], &'a str, Reason);
+    let table: [Row; 5] = [
         (
             "prefetch",
             Timer::Prefetch,

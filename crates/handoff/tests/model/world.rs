@@ -34,6 +34,8 @@ pub struct World {
     pub faults: u8,
     /// Whether a fault has befallen an edge or its legs, so that the client may act on its own.
     pub troubled: bool,
+    /// Whether the coordinator that is up has missed a report.
+    pub report_missed: bool,
     /// What a step did that no state shows.
     pub sins: BTreeSet<Sin>,
 }
@@ -69,6 +71,7 @@ pub enum Sin {
     EndedEarly,
     LeftGap,
     ClosedEarly,
+    /// The new edge still depends on the old one, or a leg is elsewhere as far as is known.
     CompletedTooSoon,
 }
 
@@ -166,9 +169,12 @@ impl World {
             now: GroupId(0),
             faults,
             troubled: false,
+            report_missed: false,
             sins: BTreeSet::new(),
         };
         world.coordinator_does(actions);
+        // The session has been running for a while: its legs are known.
+        world.deliver(Message::Report(world.client.report()));
         world
     }
 
@@ -328,6 +334,8 @@ impl World {
         site.up = false;
         site.holding = Holding::default();
         self.troubled = true;
+        let is_report = |flying: &Flying| matches!(flying.message, Message::Report(_));
+        self.report_missed |= with_orders && self.flying.iter().any(is_report);
         self.timers.remove(&Armed::Edge(edge));
         self.flying.retain(|flying| match &flying.message {
             Message::Fetched { edge: at, .. } | Message::Settled { edge: at, .. } => *at != edge,
@@ -343,6 +351,7 @@ impl World {
     pub fn crash_coordinator(&mut self) {
         self.coordinator = None;
         self.seen = 0;
+        self.report_missed = true;
         self.timers.retain(|timer| !matches!(timer, Armed::Coordinator(_)));
     }
 
@@ -394,7 +403,9 @@ impl World {
     fn is_outdated(&self, message: &Message) -> bool {
         match message {
             Message::ToClient(order) => {
-                self.client.report().order.is_some_and(|newest| newest.order() > order.order())
+                let newest = self.client.report().order.map(|newest| newest.order());
+                let event = client::Event::Order { order: order.clone(), next: self.next() };
+                newest > Some(order.order()) && Hands::clone(&self.client).handle(event).is_empty()
             }
             Message::FromEdge { message, .. } => self.coordinator.as_ref().is_none_or(|executor| {
                 let mut executor = Executor::clone(executor);
@@ -430,9 +441,11 @@ impl World {
                     self.timers.remove(&Armed::Coordinator(timer));
                 }
                 coordinator::Action::Finished(Outcome::Completed) => {
-                    // The new edge still depends on the old one.
                     let unsettled = |f: &Flying| matches!(f.message, Message::Settled { .. });
-                    if self.flying.iter().any(unsettled) {
+                    let picture = self.coordinator.as_ref().map(|executor| executor.legs().clone());
+                    let moved =
+                        [Some(self.edges[1].name.clone()), Some(self.edges[1].name.clone())];
+                    if picture != Some(moved) || self.flying.iter().any(unsettled) {
                         self.sins.insert(Sin::CompletedTooSoon);
                     }
                 }
