@@ -7,8 +7,6 @@ mod network;
 #[allow(dead_code)]
 mod running;
 
-use std::time::Duration;
-
 use gibbon_control::{
     link::{self, Registration, coordinator_identity},
     node::{FromNode, NodeReport, ToNode},
@@ -22,13 +20,11 @@ use gibbon_net::{
 };
 use network::{catalog, id, registration};
 use quinn::{Connection, ConnectionError, VarInt};
-use running::Running;
-
-const SOON: Duration = Duration::from_secs(10);
+use running::{Running, soon};
 
 /// The code and reason that the coordinator closes a connection with.
 async fn closed(connection: &Connection) -> (VarInt, String) {
-    match tokio::time::timeout(SOON, connection.closed()).await.unwrap() {
+    match soon(connection.closed()).await {
         ConnectionError::ApplicationClosed(close) => {
             (close.error_code, String::from_utf8(close.reason.to_vec()).unwrap())
         }
@@ -54,8 +50,7 @@ async fn node(running: &Running, name: &str, role: Role) -> Node {
 
 impl Node {
     async fn hears(&mut self) -> ToNode {
-        let message = tokio::time::timeout(SOON, self.receiver.receive_json()).await;
-        message.unwrap().unwrap().unwrap()
+        soon(self.receiver.receive_json()).await.unwrap().unwrap()
     }
 }
 
@@ -84,10 +79,10 @@ async fn a_node_registers_is_told_of_the_others_and_comes_back_by_itself() {
         }
         _ => false,
     };
-    while !knows_the_origin(&edge.from_coordinator.recv().await.unwrap()) {}
+    while !knows_the_origin(&soon(edge.from_coordinator.recv()).await.unwrap()) {}
     // Somebody with the same certificate pushes it out; it is back with a directory of its own.
     let twin = registered(&running, "edge-a", Role::Edge).await;
-    while !knows_the_origin(&edge.from_coordinator.recv().await.unwrap()) {}
+    while !knows_the_origin(&soon(edge.from_coordinator.recv()).await.unwrap()) {}
     assert_eq!(closed(&twin.connection).await.0, close::DONE);
     let nodes = running.service.ask(|manager, now| manager.nodes(now));
     assert_eq!(nodes.iter().filter(|node| node.up).count(), 2);

@@ -21,7 +21,7 @@ use gibbon_coordinator::{manager::Output, portal::MAX_BODY, service::MAX_EVENTS}
 use gibbon_handoff::{FromClient, FromEdge, Report, ToClient, ToEdge};
 use gibbon_media::{Description, GroupId, NodeId, Role, SessionId};
 use network::{catalog, id, legs, registration, serves};
-use running::{Running, agent};
+use running::{Running, agent, soon};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
@@ -136,8 +136,8 @@ async fn a_slow_reader_of_events_is_told_how_many_it_missed() {
     let event = |n| Output::Event(Event::Session { session: SessionId(n), up: true });
     let many = (0..MAX_EVENTS as u64 + 10).map(event).collect();
     running.service.tell(|_, _| Ok::<_, ()>(((), many))).unwrap();
-    assert_eq!(events.recv().await.unwrap(), json!({"event": "lagged", "missed": 10}));
-    assert_eq!(events.recv().await.unwrap()["session"], "000000000000000a");
+    assert_eq!(soon(events.recv()).await.unwrap(), json!({"event": "lagged", "missed": 10}));
+    assert_eq!(soon(events.recv()).await.unwrap()["session"], "000000000000000a");
 }
 
 /// A scripted edge: ready and settled as soon as it is told to prefetch, and speaking for a client that
@@ -234,10 +234,11 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     tokio::spawn(edge.run());
     let mut seen = Vec::new();
     while !seen.contains(&json!({"event": "session", "session": watching, "up": true})) {
-        seen.push(events.recv().await.unwrap());
+        seen.push(soon(events.recv()).await.unwrap());
     }
-    while running.get("/v1/nodes").await.1.as_array().unwrap().len() < 3 {}
-    while running.get("/v1/streams").await.1.as_array().unwrap().is_empty() {}
+    let listed = async |path, count| while running.get(path).await.1[count - 1].is_null() {};
+    soon(listed("/v1/nodes", 3)).await;
+    soon(listed("/v1/streams", 1)).await;
 
     let body = json!({"stream": "live/bbb"}).to_string();
     let (status, ticket) = running.post("/v1/sessions", &running.token(), &body).await;
@@ -251,7 +252,7 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     assert_eq!((status, &begun["to"]), (202, &json!("edge-b")), "{begun}");
     let handoff = begun["handoff"].as_str().unwrap();
     loop {
-        let event = events.recv().await.unwrap();
+        let event = soon(events.recv()).await.unwrap();
         if event["handoff"] == handoff && event["progress"]["step"] == "completed" {
             break;
         }

@@ -4,6 +4,8 @@
 
 #[allow(dead_code)]
 mod network;
+#[allow(dead_code)]
+mod running;
 
 use std::{
     io::{BufRead, BufReader},
@@ -20,6 +22,7 @@ use gibbon_control::{
 use gibbon_media::Role;
 use gibbon_net::{Certificates, Endpoint, Identity};
 use network::{id, registration};
+use running::soon;
 use serde_json::Value;
 
 /// A coordinator in its own process; killed with the test.
@@ -82,13 +85,13 @@ async fn restart(signal: &str) -> (Option<i32>, Duration) {
     let endpoint = Endpoint::node(&certificates, &identity, ([127, 0, 0, 1], 0).into()).unwrap();
     let registration = Registration { coordinator: address, register: registration("edge-a") };
     let mut edge = link::start(endpoint, registration, NodeReport::default);
-    let told = edge.from_coordinator.recv().await.unwrap();
+    let told = soon(edge.from_coordinator.recv()).await.unwrap();
     assert!(matches!(told, ToNode::Directory(_)));
     let code = first.stop(signal);
     let mut second = Process::start(folder.path(), address);
     second.ready();
     let started = Instant::now();
-    let told = edge.from_coordinator.recv().await.unwrap();
+    let told = soon(edge.from_coordinator.recv()).await.unwrap();
     assert!(matches!(told, ToNode::Directory(_)));
     let state = std::fs::read(folder.path().join("state/coordinator.json")).unwrap();
     let state: Value = serde_json::from_slice(&state).unwrap();

@@ -1,6 +1,6 @@
 //! A coordinator with its doors open, on free ports.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use gibbon_control::{GrantSigner, link::coordinator_identity};
 use gibbon_coordinator::{
@@ -79,6 +79,11 @@ impl Running {
         };
         spawn_blocking(move || answer(post())).await.unwrap()
     }
+}
+
+/// Waits for what must come, but not for ever.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.unwrap()
 }
 
 pub fn any_port() -> SocketAddr {
