@@ -76,7 +76,7 @@ struct Leg {
 struct Shared {
     endpoint: Endpoint,
     stream: StreamName,
-    grant: String,
+    grant: Mutex<String>,
     started: Instant,
     events: mpsc::Sender<Event>,
     addresses: Mutex<HashMap<NodeId, SocketAddr>>,
@@ -100,7 +100,7 @@ impl Edges {
         let shared = Arc::new(Shared {
             endpoint,
             stream,
-            grant,
+            grant: Mutex::new(grant),
             started,
             events,
             addresses: Mutex::default(),
@@ -112,6 +112,11 @@ impl Edges {
     /// Where an edge is reached.
     pub fn learn(&self, edge: &NodeId, address: SocketAddr) {
         lock(&self.shared.addresses).insert(edge.clone(), address);
+    }
+
+    /// Shows this grant from now on.
+    pub fn renew(&self, grant: String) {
+        *lock(&self.shared.grant) = grant;
     }
 
     /// Begins a leg.
@@ -226,7 +231,8 @@ impl Shared {
         connection: &quinn::Connection,
     ) -> Result<(Sender, Receiver), MessageError> {
         let (mut sender, mut receiver) = message::open(connection, StreamKind::Session).await?;
-        sender.send_json(&FromViewer::Hello { grant: self.grant.clone() }).await?;
+        let grant = lock(&self.grant).clone();
+        sender.send_json(&FromViewer::Hello { grant }).await?;
         match receiver.receive_json::<ToViewer>().await? {
             Some(ToViewer::Welcome) => Ok((sender, receiver)),
             Some(ToViewer::Refused { reason }) => Err(MessageError::Broken(reason)),

@@ -36,6 +36,8 @@ const AHEAD: u64 = 8;
 const AHEAD_SECONDARY: u64 = 4;
 /// Legs are judged, and the view is drawn, this often.
 const TICK: Duration = Duration::from_millis(50);
+/// The coordinator is told of the legs at every change, and this often in case it was away.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// At the start of a session an edge may have to fetch the stream from afar: the first legs get longer.
 const FIRST_LEGS_WITHIN: Duration = Duration::from_secs(6);
 /// Events taken at once before deadlines are looked at again.
@@ -70,6 +72,7 @@ pub struct Engine {
     /// Legs that are on probation after an order.
     probation: [bool; 2],
     newest_order: Option<OrderId>,
+    report_at: Duration,
     playing: Option<Playing>,
     journal: Journal,
     view: View,
@@ -154,6 +157,7 @@ impl Engine {
             legs: BTreeMap::new(),
             probation: [false; 2],
             newest_order: None,
+            report_at: Duration::ZERO,
             playing: None,
             journal: Journal::default(),
             view,
@@ -314,8 +318,11 @@ impl Engine {
         self.judge(leg.description, &leg.edge.clone());
     }
 
-    fn order(&mut self, Order { order, edge, grant: _ }: Order) {
+    fn order(&mut self, Order { order, edge, grant }: Order) {
         self.edges.learn(&edge.id, edge.address);
+        if let Some(grant) = grant {
+            self.edges.renew(grant);
+        }
         self.journal.order(&order);
         // Orders come over every connection that is alive.
         if self.newest_order < Some(order.order()) {
@@ -539,6 +546,10 @@ impl Engine {
         let legs: Vec<_> = self.legs.keys().cloned().collect();
         for (description, edge) in legs {
             self.judge(description, &edge);
+        }
+        if self.now() >= self.report_at {
+            self.report_at = self.now() + REPORT_EVERY;
+            self.edges.report(&self.hands.report());
         }
         let snapshot = self.snapshot();
         self.view.update(&snapshot);
