@@ -236,7 +236,7 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     while !seen.contains(&json!({"event": "session", "session": watching, "up": true})) {
         seen.push(soon(events.recv()).await.unwrap());
     }
-    let listed = async |path, count| while running.get(path).await.1[count - 1].is_null() {};
+    let listed = async |path, count: usize| while running.get(path).await.1[count - 1].is_null() {};
     soon(listed("/v1/nodes", 3)).await;
     soon(listed("/v1/streams", 1)).await;
 
