@@ -1,0 +1,51 @@
+# Everything that is done with Gibbon's sources. `make` alone lists it.
+
+# A shell of its own for every command, so that the PATH below counts.
+SHELL := /bin/bash
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+CLIPS ?= media/bbb.mp4,media/bbb.vtt media/session.mp4 media/box.mp4
+MINUTES ?= 10
+SECONDS_EACH ?= 60
+FAULTS ?= 2
+
+.PHONY: help demo test measure soak fuzz model clean
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## Install what is missing, build, and watch a stream cross from edge to edge
+	@scripts/setup
+	cargo build --workspace
+	target/debug/gibbon-testbed demo
+
+test: ## Run every check and every test: what continuous integration runs
+	@scripts/setup --test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo build --workspace
+	cargo nextest run --workspace
+
+measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
+	@scripts/setup
+	cargo run --release -p gibbon-origin -- measure $(CLIPS)
+
+soak: ## 20 sessions with a hand-off every 5 s; MINUTES=10
+	@scripts/setup
+	cargo build --workspace
+	target/debug/gibbon-testbed soak --folder target/soak --minutes $(MINUTES)
+
+fuzz: ## Fuzz every parser; SECONDS_EACH=60; needs nightly Rust and cargo-fuzz
+	@for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
+
+model: ## Check the hand-off protocol exhaustively, beyond what the tests do; FAULTS=2
+	@scripts/setup
+	GIBBON_MODEL_FAULTS=$(FAULTS) cargo test -p gibbon-handoff --test model -- --ignored --nocapture
+
+clean: ## Remove what was built, and the demo's output
+	cargo clean
+	rm -rf demo
