@@ -13,6 +13,7 @@ mod edges;
 pub mod engine;
 mod journal;
 mod latency;
+mod playing;
 mod record;
 mod screen;
 pub mod timeline;
