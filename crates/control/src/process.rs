@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,6 +14,9 @@ use clap::{CommandFactory, FromArgMatches};
 use gibbon_media::MediaTime;
 use tracing_subscriber::EnvFilter;
 
+/// What is logged unless told otherwise.
+pub const DEFAULT_LOG: &str = "info";
+
 /// Options that every process has.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
@@ -20,7 +24,7 @@ pub struct Common {
     #[arg(long, env = "GIBBON_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// What to log: error, warn, info, debug, trace, or per module as in gibbon_net=debug
-    #[arg(long, env = "GIBBON_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    #[arg(long, env = "GIBBON_LOG", default_value = DEFAULT_LOG, value_name = "FILTER", global = true)]
     pub log: String,
     /// How to log, on standard error
     #[arg(long, env = "GIBBON_LOG_FORMAT", value_enum, default_value = "human", global = true)]
@@ -48,6 +52,14 @@ impl Common {
         }
         Ok(())
     }
+}
+
+/// The end of a process: prints an error as one line on standard error and gives exit code 1 for it.
+pub fn conclude(name: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{name}: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Parses the command line, with the file named by `--config` or `GIBBON_CONFIG` below it. Prints help

@@ -1,6 +1,6 @@
 //! The binary `gibbon-coordinator`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Parser;
@@ -53,10 +53,15 @@ struct Options {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    process::conclude("gibbon-coordinator", start().await)
+}
+
+async fn start() -> anyhow::Result<ExitCode> {
     let options: Options = process::parse()?;
     options.common.start_logging()?;
-    run(options).await
+    run(options).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ mod server;
 mod sessions;
 mod viewer;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -74,13 +74,18 @@ fn upstream(text: &str) -> Result<NodeAddress, String> {
     Ok(NodeAddress { id, role: Role::Origin, address })
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    process::conclude("gibbon-edge", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
     let options: Options = process::parse()?;
     options.common.start_logging()?;
     // One shard: one worker thread.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run(options))
+    runtime.block_on(run(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

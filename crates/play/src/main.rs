@@ -1,6 +1,7 @@
 //! gibbon-play: plays a stream and reports what the viewer saw.
 
 use std::{
+    io::IsTerminal,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use gibbon_control::{
     client::Portal,
     node::Location,
     portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
-    process::{self, Common},
+    process::{self, Common, DEFAULT_LOG},
     report::{Placement, Report, SCHEMA},
 };
 use gibbon_mdc::{Conceal, Config};
@@ -116,9 +117,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    process::conclude("gibbon-play", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let options: Options = process::parse()?;
+    let mut options: Options = process::parse()?;
+    if std::io::stderr().is_terminal() && options.common.log == DEFAULT_LOG {
+        // The view says what happens; lines of log would cut through it.
+        options.common.log = "warn".into();
+    }
     options.common.start_logging()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(options, begun))

@@ -31,7 +31,11 @@ enum Command {
     Soak(soak::Options),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    gibbon_control::process::conclude("gibbon-testbed", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo { folder, seconds } => demo::run(&folder, seconds),
         Command::Soak(options) => soak::run(&options),
