@@ -1,7 +1,7 @@
 //! Bjøntegaard delta rate: what one way of coding costs over another at equal quality.
 
 /// One way of coding at one setting.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct RatePoint {
     /// Bit rate in kbit/s.
     pub kbps: f64,

@@ -42,6 +42,20 @@ pub enum Error {
     /// There is nothing in the file to show or play.
     #[error("{0} has neither pictures nor sound")]
     Empty(String),
+    /// There is nothing in the file to show.
+    #[error("{0} has no pictures")]
+    NoPictures(String),
+    /// The length of the media is not known: it is live.
+    #[error("{0} has no known length: use a file")]
+    NoLength(String),
+    /// There is too little of the media.
+    #[error("{file} is too short: {needed:?} are needed")]
+    TooShort {
+        /// The file.
+        file: String,
+        /// What would do.
+        needed: std::time::Duration,
+    },
     /// The media cannot be used as it is.
     #[error("{file} is damaged: {problem}")]
     Damaged {

@@ -1,27 +1,59 @@
 //! What multiple description coding costs and what it buys, measured on clips: the library part of
 //! `gibbon-origin measure`.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+mod table;
+mod viewer;
+
+use std::{path::PathBuf, time::Duration};
 
 use gibbon_mdc::Conceal;
 use gibbon_media::{
-    Catalog, Description, FrameNumber, MediaTime, ProducerId, Scheme, StreamName, VideoTrack,
+    Catalog, FrameNumber, MediaTime, Medium, ProducerId, Scheme, StreamName, VideoTrack,
 };
 
+pub use self::table::{ClipFacts, Row, Table, Variant};
+use self::viewer::{Moment, Seen, Viewer};
 use crate::{
-    CoderConfig, Error, Item, Picture, Programme, ProgrammeOptions, RatePoint, Scaler, Secondary,
-    StreamCoder, VideoDecoder, bd_rate, quality::Distortion,
+    Coded, CoderConfig, Error, Item, Programme, ProgrammeOptions, RatePoint, Secondary,
+    StreamCoder, bd_rate,
 };
 
 /// Where clips are put in media time: at the start of a group whatever its length.
 const START: MediaTime = MediaTime(0);
 
+/// What to measure on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clip {
+    /// A file.
+    pub media: String,
+    /// A WebVTT file with its captions.
+    pub captions: Option<PathBuf>,
+}
+
+impl Clip {
+    /// The file without its folders.
+    pub fn name(&self) -> &str {
+        self.media.rsplit('/').next().unwrap_or(&self.media)
+    }
+
+    fn open(&self, options: &MeasureOptions) -> Result<Programme, Error> {
+        let source = ProgrammeOptions {
+            size: options.size,
+            captions: self.captions.clone(),
+            ..ProgrammeOptions::default()
+        };
+        Programme::open(&self.media, &source, START)
+    }
+}
+
 /// What to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeasureOptions {
+    /// The schemes to tell of. Default: all.
+    pub schemes: Vec<Scheme>,
     /// The qualities of the primary rendition at which BD-rate is taken. Default 19, 23, 27, 31.
     pub crfs: [f32; 4],
-    /// Which of them the figures other than BD-rate are told for. Default 1: CRF 23.
+    /// Which of them, 0 to 3, the figures other than BD-rate are told for. Default 1: CRF 23.
     pub told: usize,
     /// The secondary renditions of `alternating`. Default: half and full resolution.
     pub secondaries: Vec<Secondary>,
@@ -29,7 +61,7 @@ pub struct MeasureOptions {
     pub coder: CoderConfig,
     /// Length of a group. Default 1 s.
     pub group: Duration,
-    /// Of each clip at most this much is used. Default 30 s.
+    /// Of each clip at most this much is coded, at least three groups. Default 30 s.
     pub duration: Duration,
     /// Size of the pictures; default: the clip's.
     pub size: Option<(u32, u32)>,
@@ -38,6 +70,7 @@ pub struct MeasureOptions {
 impl Default for MeasureOptions {
     fn default() -> Self {
         Self {
+            schemes: Scheme::ALL.to_vec(),
             crfs: [19.0, 23.0, 27.0, 31.0],
             told: 1,
             secondaries: vec![Secondary::HALF, Secondary::FULL],
@@ -46,96 +79,6 @@ impl Default for MeasureOptions {
             duration: Duration::from_secs(30),
             size: None,
         }
-    }
-}
-
-/// A scheme with its settings.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Variant {
-    /// The scheme.
-    pub scheme: Scheme,
-    /// The secondary rendition (`alternating` only).
-    pub secondary: Option<Secondary>,
-    /// How missing frames are made up (`temporal` only).
-    pub conceal: Option<Conceal>,
-}
-
-impl fmt::Display for Variant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.scheme)?;
-        if let Some(secondary) = self.secondary {
-            write!(f, ", secondary at {secondary}")?;
-        }
-        match self.conceal {
-            Some(Conceal::Repeat) => f.write_str(", missing frames repeated"),
-            Some(Conceal::Blend) => f.write_str(", missing frames blended"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What was found for one clip and one variant. PSNR is that of all frames as one picture, planes
-/// weighted 6:1:1, in dB.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The clip.
-    pub clip: String,
-    /// How it was coded.
-    pub variant: Variant,
-    /// BD-rate in percent: the video bit rate of both descriptions at equal central PSNR over that of
-    /// a single description with the same closed groups. `None` where the curves share no quality.
-    pub overhead: Option<f64>,
-    /// Video bit rate of both descriptions at the quality told, in kbit/s.
-    pub kbps: f64,
-    /// PSNR with both descriptions.
-    pub central: f64,
-    /// PSNR with description 0 lost, and with description 1 lost.
-    pub lost: [f64; 2],
-    /// PSNR of those frames alone whose primary was in the lost description. `None` if there are none.
-    pub side: Option<f64>,
-}
-
-/// All rows: clip by clip.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Table(pub Vec<Row>);
-
-impl fmt::Display for Table {
-    /// As Markdown, with the mean overhead of each variant below.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| clip | scheme | overhead | kbit/s | both | without 0 | without 1 | side frames |"
-        )?;
-        writeln!(f, "|---|---|---:|---:|---:|---:|---:|---:|")?;
-        for Row { clip, variant, overhead, kbps, central, lost: [zero, one], side } in &self.0 {
-            writeln!(
-                f,
-                "| {clip} | {variant} | {} | {kbps:.0} | {central:.1} | {zero:.1} | {one:.1} | {} |",
-                told(*overhead, " %", true),
-                told(*side, "", false),
-            )?;
-        }
-        let mut variants: Vec<Variant> = Vec::new();
-        for row in self.0.iter().filter(|row| row.overhead.is_some()) {
-            if !variants.contains(&row.variant) {
-                variants.push(row.variant);
-            }
-        }
-        for variant in variants {
-            let of_variant = self.0.iter().filter(|row| row.variant == variant);
-            let overheads: Vec<f64> = of_variant.filter_map(|row| row.overhead).collect();
-            let mean = overheads.iter().sum::<f64>() / overheads.len() as f64;
-            writeln!(f, "| mean | {variant} | {} | | | | | |", told(Some(mean), " %", true))?;
-        }
-        Ok(())
-    }
-}
-
-fn told(value: Option<f64>, unit: &str, sign: bool) -> String {
-    match (value, sign) {
-        (None, _) => "–".to_owned(),
-        (Some(value), true) => format!("{value:+.1}{unit}"),
-        (Some(value), false) => format!("{value:.1}{unit}"),
     }
 }
 
@@ -150,66 +93,82 @@ pub struct Progress {
     pub next: String,
 }
 
-/// Codes each clip (a path) in each scheme at four qualities, decodes it with both descriptions and with
-/// each lost, and compares. Takes minutes; pictures only.
+/// Codes each clip in each scheme at four qualities, decodes it with both descriptions and with each
+/// lost, and compares. Takes minutes. All clips are opened before the first is coded.
 pub fn measure(
-    clips: &[String],
+    clips: &[Clip],
     options: &MeasureOptions,
     mut progress: impl FnMut(&Progress),
 ) -> Result<Table, Error> {
-    let codings = codings(options);
+    for clip in clips {
+        Span::of(clip, &clip.open(options)?, options)?;
+    }
+    let (codings, told) = (codings(options), options.told.min(options.crfs.len() - 1));
     let of = clips.len() * codings.len() * options.crfs.len();
-    let (mut done, mut rows) = (0, Vec::new());
+    let mut done = 0;
+    let (crfs, told_crf) = (options.crfs, options.crfs[told]);
+    let mut table = Table { crfs, told_crf, rows: Vec::new(), clips: Vec::new() };
     for clip in clips {
         let mut single: Vec<RatePoint> = Vec::new();
         for &(scheme, secondary) in &codings {
             let mut runs = Vec::new();
             for crf in options.crfs {
-                progress(&Progress { done, of, next: format!("{clip}: {scheme} at CRF {crf}") });
+                let next = format!("{}: {scheme} at CRF {crf}", clip.name());
+                progress(&Progress { done, of, next });
                 runs.push(run(clip, scheme, secondary, crf, options)?);
                 done += 1;
             }
             if scheme == Scheme::Duplicate {
                 // Either of its descriptions is the single description to compare with.
-                single = runs.iter().map(|run| run.point(run.kbps[0])).collect();
+                single = runs.iter().map(|run| run.point(run.kbps[0][VIDEO])).collect();
+                table.clips.push(runs[told].facts(clip));
             }
-            rows.extend(rows_of(clip, scheme, secondary, &runs, &single, options.told));
+            if options.schemes.contains(&scheme) {
+                table.rows.extend(rows_of(clip, scheme, secondary, &runs, &single, told));
+            }
         }
     }
     progress(&Progress { done, of, next: String::new() });
-    Ok(Table(rows))
+    Ok(table)
 }
 
-/// `duplicate` first, as it yields the reference.
+/// `duplicate` first and always, as it yields the reference.
 fn codings(options: &MeasureOptions) -> Vec<(Scheme, Option<Secondary>)> {
-    let alternating = options.secondaries.iter().map(|s| (Scheme::Alternating, Some(*s)));
-    let others = alternating.chain([(Scheme::Temporal, None)]);
-    [(Scheme::Duplicate, None)].into_iter().chain(others).collect()
+    let asked = |scheme| options.schemes.contains(&scheme);
+    let mut codings = vec![(Scheme::Duplicate, None)];
+    if asked(Scheme::Alternating) {
+        codings.extend(options.secondaries.iter().map(|s| (Scheme::Alternating, Some(*s))));
+    }
+    if asked(Scheme::Temporal) {
+        codings.push((Scheme::Temporal, None));
+    }
+    codings
 }
 
 fn rows_of(
-    clip: &str,
+    clip: &Clip,
     scheme: Scheme,
     secondary: Option<Secondary>,
     runs: &[Run],
     single: &[RatePoint],
     told: usize,
 ) -> Vec<Row> {
-    let points: Vec<RatePoint> = runs.iter().map(|run| run.point(run.kbps.iter().sum())).collect();
+    let points: Vec<RatePoint> = runs.iter().map(|run| run.point(run.video_kbps())).collect();
     let overhead = bd_rate(single, &points);
     let conceals: &[Option<Conceal>] = match scheme {
         Scheme::Temporal => &[Some(Conceal::Repeat), Some(Conceal::Blend)],
         _ => &[None],
     };
-    let told = &runs[told.min(runs.len() - 1)];
+    let told = &runs[told];
     let row = |conceal: &Option<Conceal>| {
-        let outcome = &told.lost[usize::from(*conceal == Some(Conceal::Blend))];
+        let outcome = &told.seen.lost[usize::from(*conceal == Some(Conceal::Blend))];
         Row {
-            clip: clip.rsplit('/').next().unwrap_or(clip).to_owned(),
+            clip: clip.name().to_owned(),
             variant: Variant { scheme, secondary, conceal: *conceal },
             overhead,
-            kbps: told.kbps.iter().sum(),
-            central: told.central.psnr().weighted,
+            points: points.clone(),
+            kbps: told.video_kbps(),
+            central: told.seen.central.psnr().weighted,
             lost: [0, 1].map(|lost: usize| outcome.whole[lost].psnr().weighted),
             side: outcome.side.map(|side| side.psnr().weighted),
         }
@@ -217,41 +176,85 @@ fn rows_of(
     conceals.iter().map(row).collect()
 }
 
-/// One clip, coded and decoded once.
-struct Run {
-    /// Bit rate by description.
-    kbps: [f64; 2],
-    central: Distortion,
-    /// With missing frames repeated, and blended.
-    lost: [Lost; 2],
+const VIDEO: usize = Medium::Video as usize;
+
+/// The frames of a clip that are judged.
+#[derive(Clone, Copy)]
+struct Span {
+    begin: FrameNumber,
+    end: FrameNumber,
 }
 
-impl Run {
-    fn point(&self, kbps: f64) -> RatePoint {
-        RatePoint { kbps, psnr: self.central.psnr().weighted }
+impl Span {
+    /// All but the first group, as description 1 of `temporal` begins half a group later; then an even
+    /// number of groups, so that each description carries as many primaries as the other.
+    fn of(clip: &Clip, programme: &Programme, options: &MeasureOptions) -> Result<Self, Error> {
+        let file = &clip.media;
+        let Some(video) = programme.video() else { return Err(Error::NoPictures(file.clone())) };
+        let Some(frames) = programme.loop_frames() else {
+            return Err(Error::NoLength(file.clone()));
+        };
+        let length = video.rate.time_of(FrameNumber(frames)).since(START).min(options.duration);
+        let groups = length.as_micros() / options.group.as_micros().max(1);
+        let judged = u32::try_from(groups.saturating_sub(1) / 2 * 2).unwrap_or(0);
+        if judged == 0 {
+            return Err(Error::TooShort { file: file.clone(), needed: 3 * options.group });
+        }
+        let edge = |groups| video.rate.first_at_or_after(START + options.group * groups);
+        Ok(Self { begin: edge(1), end: edge(1 + judged) })
+    }
+
+    fn contains(self, n: FrameNumber) -> bool {
+        (self.begin..self.end).contains(&n)
+    }
+
+    fn seconds(self, video: &VideoTrack) -> f64 {
+        (self.end.0 - self.begin.0) as f64 / video.rate.as_f64()
     }
 }
 
-/// With one description lost.
-#[derive(Default)]
-struct Lost {
-    /// By the description that is lost.
-    whole: [Distortion; 2],
-    /// The frames shown from a secondary or made up, whichever description is lost.
-    side: Option<Distortion>,
+/// One clip, coded and decoded once.
+struct Run {
+    video: VideoTrack,
+    seconds: f64,
+    /// Bit rate by description and medium.
+    kbps: [[f64; 3]; 2],
+    seen: Seen,
+}
+
+impl Run {
+    fn video_kbps(&self) -> f64 {
+        self.kbps.iter().map(|media| media[VIDEO]).sum()
+    }
+
+    fn point(&self, kbps: f64) -> RatePoint {
+        RatePoint { kbps, psnr: self.seen.central.psnr().weighted }
+    }
+
+    fn facts(&self, clip: &Clip) -> ClipFacts {
+        let [single_kbps, audio_kbps, text_kbps] = self.kbps[0];
+        ClipFacts {
+            clip: clip.name().to_owned(),
+            video: self.video.clone(),
+            seconds: self.seconds,
+            single_kbps,
+            audio_kbps,
+            text_kbps,
+        }
+    }
 }
 
 fn run(
-    clip: &str,
+    clip: &Clip,
     scheme: Scheme,
     secondary: Option<Secondary>,
     crf: f32,
     options: &MeasureOptions,
 ) -> Result<Run, Error> {
-    let source =
-        ProgrammeOptions { sound: false, size: options.size, ..ProgrammeOptions::default() };
-    let mut programme = Programme::open(clip, &source, START)?;
-    let Some(video) = programme.video() else { return Err(Error::Empty(clip.to_owned())) };
+    let mut programme = clip.open(options)?;
+    let span = Span::of(clip, &programme, options)?;
+    let catalog = catalog(&programme, scheme, options.group);
+    let Some(video) = catalog.video.clone() else { return Err(Error::Empty(clip.media.clone())) };
     let config = CoderConfig {
         crf,
         secondary: secondary.unwrap_or(options.coder.secondary),
@@ -259,141 +262,52 @@ fn run(
         colour: programme.colour(),
         ..options.coder.clone()
     };
-    let catalog = catalog(&video, scheme, options.group);
-    let mut coder = StreamCoder::new(catalog, &config, ProducerId(0), programme.cues(), START)?;
+    let cues = programme.cues();
+    let mut coder = StreamCoder::new(catalog.clone(), &config, ProducerId(0), cues, START)?;
     let mut viewer = Viewer::new(&video)?;
-    // Description 1 of `temporal` begins half a group later: the first group is not counted.
-    let begin = video.rate.first_at_or_after(START + options.group);
-    let end = video.rate.frame_at(START + options.duration).0;
-    let end = end.min(programme.loop_frames().unwrap_or(u64::MAX)).max(begin.0 + 1);
-    while let Some(Item::Video(n, picture)) = programme.next_item()? {
-        if n.0 >= end {
+    let mut bytes = [[0; 3]; 2];
+    while let Some(item) = programme.next_item()? {
+        if matches!(item, Item::Video(n, _) if n >= span.end) {
             break;
         }
-        let coded = coder.code(&Item::Video(n, picture.clone()), 0)?;
         let mut decoded = [None, None];
-        for coded in coded {
-            let Some(frame) = coded.frame else { continue };
-            let is_primary = frame.flags.is_primary();
-            let description = coded.description.index();
-            let picture = viewer.decode(description, frame.flags.is_key(), &frame.payload)?;
-            decoded[description] = Some((picture, is_primary));
-            if n >= begin {
-                viewer.bytes[description] += frame.payload.len() as u64;
+        for Coded { description, header, frame, .. } in coder.code(&item, 0)? {
+            let Some(frame) = frame else { continue };
+            let index = description.index();
+            let counts = match item {
+                Item::Video(n, _) if header.medium == Medium::Video => span.contains(n),
+                // Sound and text are in whole groups, on the same grid in every scheme but `temporal`.
+                _ => {
+                    let start = catalog.grid(description).start_of(header.group);
+                    span.contains(video.rate.first_at_or_after(start))
+                }
+            };
+            if counts {
+                bytes[index][header.medium.index()] += frame.payload.len();
+            }
+            if header.medium == Medium::Video {
+                let picture = viewer.decode(index, frame.flags.is_key(), &frame.payload)?;
+                decoded[index] = Some((picture, frame.flags.is_primary()));
             }
         }
-        viewer.see(Moment { counts: n >= begin, source: picture, decoded })?;
+        if let Item::Video(n, source) = item {
+            viewer.see(Moment { counts: span.contains(n), source, decoded })?;
+        }
     }
-    viewer.finish(&video, FrameNumber(end - begin.0))
+    let seconds = span.seconds(&video);
+    let kbps = bytes.map(|media| media.map(|bytes| bytes as f64 * 8.0 / 1000.0 / seconds));
+    Ok(Run { video, seconds, kbps, seen: viewer.finish()? })
 }
 
-fn catalog(video: &VideoTrack, scheme: Scheme, group: Duration) -> Catalog {
+fn catalog(programme: &Programme, scheme: Scheme, group: Duration) -> Catalog {
     Catalog {
         stream: "measure".parse::<StreamName>().expect("a valid name"),
         scheme,
         created: START,
         grids: Catalog::grids_of(scheme, group),
-        video: Some(video.clone()),
-        audio: None,
-        text: None,
+        video: programme.video(),
+        audio: programme.audio(),
+        text: programme.text(),
         host: String::new(),
-    }
-}
-
-/// One frame: what went in and what each description makes of it, primary or not.
-struct Moment {
-    counts: bool,
-    source: Picture,
-    decoded: [Option<(Picture, bool)>; 2],
-}
-
-impl Moment {
-    /// The best picture with both descriptions.
-    fn best(&self) -> Option<&Picture> {
-        let pictures = || self.decoded.iter().flatten();
-        let primary = pictures().find(|(_, is_primary)| *is_primary);
-        primary.or(pictures().next()).map(|(picture, _)| picture)
-    }
-
-    fn of(&self, description: usize) -> Option<&Picture> {
-        self.decoded[description].as_ref().map(|(picture, _)| picture)
-    }
-}
-
-/// Decodes both descriptions and keeps account of what would be seen. One moment behind, so that the
-/// picture after a missing one is known.
-struct Viewer {
-    decoders: [VideoDecoder; 2],
-    scaler: Scaler,
-    moments: VecDeque<Moment>,
-    bytes: [u64; 2],
-    central: Distortion,
-    lost: [Lost; 2],
-}
-
-impl Viewer {
-    fn new(video: &VideoTrack) -> Result<Self, Error> {
-        Ok(Self {
-            decoders: [VideoDecoder::new(video.codec)?, VideoDecoder::new(video.codec)?],
-            scaler: Scaler::new(video.width, video.height),
-            moments: VecDeque::new(),
-            bytes: [0; 2],
-            central: Distortion::default(),
-            lost: Default::default(),
-        })
-    }
-
-    fn decode(&mut self, description: usize, key: bool, payload: &[u8]) -> Result<Picture, Error> {
-        let decoder = &mut self.decoders[description];
-        if key {
-            decoder.reset();
-        }
-        self.scaler.scale(&decoder.decode(payload)?)
-    }
-
-    /// Takes in a moment and judges the one before.
-    fn see(&mut self, moment: Moment) -> Result<(), Error> {
-        self.moments.push_back(moment);
-        if self.moments.len() == 3 {
-            self.judge(1)?;
-            self.moments.pop_front();
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, video: &VideoTrack, frames: FrameNumber) -> Result<Run, Error> {
-        let last = self.moments.len().saturating_sub(1);
-        self.judge(last)?;
-        let seconds = video.rate.time_of(frames).0 as f64 / 1e6;
-        let kbps = self.bytes.map(|bytes| bytes as f64 * 8.0 / 1000.0 / seconds);
-        Ok(Run { kbps, central: self.central, lost: self.lost })
-    }
-
-    fn judge(&mut self, at: usize) -> Result<(), Error> {
-        let Some(moment) = self.moments.get(at).filter(|moment| moment.counts) else {
-            return Ok(());
-        };
-        let source = &moment.source;
-        let Some(best) = moment.best() else { return Ok(()) };
-        self.central.add(source, best)?;
-        for lost in Description::BOTH {
-            let left = lost.other().index();
-            let near = |at: Option<usize>| at.and_then(|at| self.moments.get(at)?.of(left));
-            let (before, after) = (near(at.checked_sub(1)), near(Some(at + 1)));
-            for (outcome, conceal) in self.lost.iter_mut().zip([Conceal::Repeat, Conceal::Blend]) {
-                let shown = match (moment.of(left), before, after, conceal) {
-                    (Some(picture), ..) => picture.clone(),
-                    (None, Some(before), Some(after), Conceal::Blend) => before.blend(after)?,
-                    (None, Some(near), ..) | (None, None, Some(near), _) => near.clone(),
-                    (None, None, None, _) => continue,
-                };
-                outcome.whole[lost.index()].add(source, &shown)?;
-                let is_primary = |(_, is_primary): &(Picture, bool)| *is_primary;
-                if !moment.decoded[left].as_ref().is_some_and(is_primary) {
-                    outcome.side.get_or_insert_default().add(source, &shown)?;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! gibbon-origin: takes media in, codes it into two descriptions, publishes them.
 
+mod measure;
 mod server;
 mod source;
 
@@ -33,6 +34,7 @@ struct Cli {
 enum Command {
     /// Publish streams to the network's edges
     Serve(Box<Serve>),
+    Measure(measure::Measure),
 }
 
 #[derive(clap::Args)]
@@ -104,6 +106,15 @@ enum SecondaryKind {
     Full,
 }
 
+impl From<SecondaryKind> for Secondary {
+    fn from(kind: SecondaryKind) -> Secondary {
+        match kind {
+            SecondaryKind::Half => Secondary::HALF,
+            SecondaryKind::Full => Secondary::FULL,
+        }
+    }
+}
+
 fn size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     sides.ok_or_else(|| format!("{text:?} is not a size: use WIDTHxHEIGHT, as 640x360"))
@@ -118,6 +129,10 @@ fn main() -> anyhow::Result<()> {
                 .enable_all()
                 .build()?
                 .block_on(serve(*options))
+        }
+        Command::Measure(options) => {
+            options.common.start_logging()?;
+            measure::run(&options)
         }
     }
 }
@@ -174,10 +189,7 @@ fn coding(options: &Serve) -> Coding {
         coder: CoderConfig {
             crf: options.crf,
             preset: options.preset,
-            secondary: match options.secondary {
-                SecondaryKind::Half => Secondary::HALF,
-                SecondaryKind::Full => Secondary::FULL,
-            },
+            secondary: options.secondary.into(),
             bitrate: options.bitrate.map(|kilobits| Bitrate(kilobits * 1000)),
             ..CoderConfig::default()
         },
