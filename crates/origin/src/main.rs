@@ -4,7 +4,7 @@ mod measure;
 mod server;
 mod source;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -120,7 +120,11 @@ fn size(text: &str) -> Result<(u32, u32), String> {
     sides.ok_or_else(|| format!("{text:?} is not a size: use WIDTHxHEIGHT, as 640x360"))
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    process::conclude("gibbon-origin", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
     match process::parse::<Cli>()?.command {
         Command::Serve(options) => {
             options.common.start_logging()?;
@@ -128,13 +132,14 @@ fn main() -> anyhow::Result<()> {
                 .worker_threads(1)
                 .enable_all()
                 .build()?
-                .block_on(serve(*options))
+                .block_on(serve(*options))?;
         }
         Command::Measure(options) => {
             options.common.start_logging()?;
-            measure::run(&options)
+            measure::run(&options)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(options: Serve) -> anyhow::Result<()> {
