@@ -89,6 +89,17 @@ fn the_least_loaded_edge_that_is_not_in_use_is_selected_and_the_reason_recorded(
 }
 
 #[test]
+fn legs_on_their_way_to_an_edge_count_as_its_load() {
+    let mut network = Network::started(1);
+    let sessions = [0, 0].map(|_| network.create(watch(Some("edge-a"))).unwrap().session);
+    let report = sessions.map(|session| serves(session, &Description::BOTH));
+    network.edge_serves("edge-a", report.into());
+    let to =
+        sessions.map(|session| network.hand_off(session, HandoffRequest::default()).unwrap().to);
+    assert_eq!(to, [id("edge-b"), id("edge-c")]);
+}
+
+#[test]
 fn what_moves_and_from_where_it_is_fetched_can_be_chosen() {
     let mut network = Network::started(1);
     let session = network.watching();
