@@ -91,7 +91,7 @@ fn seen_colour(verdict: Verdict) -> RGBColor {
 }
 
 /// 230 → `230 ms`, 3210 → `3.2 s`.
-fn span(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     if ms < 1000 { format!("{ms} ms") } else { format!("{:.1} s", ms as f64 / 1000.0) }
 }
 
@@ -135,7 +135,7 @@ impl<'a, 'c> Timeline<'a, 'c> {
             Scheme::Temporal => "temporal",
             Scheme::Duplicate => "duplicate",
         };
-        let (session, length) = (self.report.session, span(self.report.duration_ms));
+        let (session, length) = (self.report.session, duration(self.report.duration_ms));
         let details = format!("session {session}  ·  {scheme}  ·  {length}");
         self.canvas.text(&details, (MARGIN, 82.0), Align::Left, SMALL)?;
         self.edge_legend(82.0, MARGIN + self.canvas.width(&details, SMALL)? + 40.0)

@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 
 use super::{
     ALARM, Align, GREY, INK, LANE, LANES, LEFT, PAPER, RIGHT, SEEN, SEEN_HEIGHT, SMALL, Timeline,
-    Type, WARNING, span,
+    Type, WARNING, duration,
 };
 use crate::report::{HandoffRecord, Recovery};
 
@@ -104,7 +104,7 @@ impl Timeline<'_, '_> {
             Some(r.attached_ms?.saturating_sub(r.last_frame_ms.unwrap_or(r.detected_ms)))
         };
         match (to, all.iter().filter(same).filter_map(without).max()) {
-            (Some(to), Some(ms)) => format!("{from} lost ({cause}) → {to} in {}", span(ms)),
+            (Some(to), Some(ms)) => format!("{from} lost ({cause}) → {to} in {}", duration(ms)),
             _ => format!("{from} lost ({cause}), nobody took over"),
         }
     }
@@ -281,7 +281,7 @@ fn outcome_colour(outcome: &str) -> RGBColor {
 fn result(handoff: &HandoffRecord, took_ms: u64) -> String {
     let reason = handoff.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match handoff.outcome.as_str() {
-        "completed" => format!("completed in {}", span(took_ms)),
+        "completed" => format!("completed in {}", duration(took_ms)),
         "running" => "under way".into(),
         outcome => format!("{outcome}{reason}").replace('_', " "),
     }
