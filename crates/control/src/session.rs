@@ -47,4 +47,7 @@ pub struct Order {
     pub edge: NodeAddress,
     /// A fresh grant, if the old one does not fit any more.
     pub grant: Option<String>,
+    /// The standbys that the fresh grant names, and where they are.
+    #[serde(default)]
+    pub standbys: Vec<NodeAddress>,
 }

@@ -288,11 +288,10 @@ impl Manager {
             .create(now, session, stream.clone(), edge.clone(), request.location)
             .ok_or(Refusal::TooManySessions)?;
         tracing::info!(%session, %stream, %edge, "a session is created");
-        let addresses = standbys.iter().filter_map(|edge| self.registry.address(edge)).cloned();
         let ticket = SessionTicket {
             session,
             edges: [address.clone(), address],
-            standbys: addresses.collect(),
+            standbys: self.addresses(&standbys),
             grant: self.grant(now, session, stream, standbys),
         };
         Ok((ticket, vec![Output::Event(Event::Session { session, up: true })]))
@@ -345,6 +344,10 @@ impl Manager {
         let mut standbys = rank_edges(&self.candidates(), &wanted);
         standbys.truncate(MAX_STANDBYS);
         standbys
+    }
+
+    fn addresses(&self, nodes: &[NodeId]) -> Vec<NodeAddress> {
+        nodes.iter().filter_map(|node| self.registry.address(node)).cloned().collect()
     }
 
     fn grant(
@@ -507,11 +510,13 @@ impl Manager {
             return Vec::new();
         };
         // Standbys are others where the client is served by another edge; the expiry is put off with it.
-        let grant = serves.then(|| {
-            let standbys = self.standbys(edge, session.location.map(position));
-            self.grant(now, id, session.stream.clone(), standbys)
-        });
-        let order = Order { order, edge: address, grant };
+        let standbys = match serves {
+            true => self.standbys(edge, session.location.map(position)),
+            false => Vec::new(),
+        };
+        let addresses = self.addresses(&standbys);
+        let grant = serves.then(|| self.grant(now, id, session.stream.clone(), standbys));
+        let order = Order { order, edge: address, grant, standbys: addresses };
         let message = ToNode::Client { session: id, order };
         session
             .reached_through()

@@ -1,10 +1,14 @@
 //! QUIC endpoints: what nodes and viewers listen and connect with.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use gibbon_media::Role;
 use quinn::{
-    IdleTimeout, TransportConfig, VarInt,
+    IdleTimeout, TokioRuntime, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
@@ -16,6 +20,7 @@ use rustls::{
 
 use crate::{
     identity::{CertificateError, Certificates, Identity},
+    reset,
     wire::ALPN,
 };
 
@@ -120,10 +125,14 @@ impl Endpoint {
         ));
         // Viewers publish nothing: group streams are allowed once a peer has shown to be a node.
         server.transport_config(Arc::new(transport(0, MAX_VIEWER_REQUESTS)));
+        let config = reset::lasting(credentials.key.secret_der());
         let client = client_tls(roots)?
             .with_client_auth_cert(credentials.chain, credentials.key)
             .map_err(tls)?;
-        let mut quinn = quinn::Endpoint::server(server, address)
+        let mut quinn = UdpSocket::bind(address)
+            .and_then(|socket| {
+                quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
+            })
             .map_err(|source| EndpointError::Bind { address, source })?;
         quinn.set_default_client_config(client_config(client)?);
         Ok(Self { quinn })

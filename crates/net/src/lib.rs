@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod identity;
 pub mod message;
 pub mod publish;
+mod reset;
 pub mod subscribe;
 pub mod wire;
 

@@ -281,10 +281,12 @@ impl Engine {
         self.judge(leg.description, &leg.edge.clone());
     }
 
-    fn order(&mut self, Order { order, edge, grant }: Order) {
+    fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
         self.edges.learn(&edge.id, edge.address);
         if let Some(grant) = grant {
             self.edges.renew(grant);
+            standbys.iter().for_each(|standby| self.edges.learn(&standby.id, standby.address));
+            self.hands.set_standbys(standbys.into_iter().map(|standby| standby.id).collect());
         }
         self.journal.order(&order);
         // Orders come over every connection that is alive.

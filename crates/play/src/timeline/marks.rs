@@ -46,36 +46,42 @@ enum Kind {
 }
 
 impl Timeline<'_, '_> {
-    /// All marks in order of time, their labels placed.
+    /// All marks, their labels placed as far as there is room: those of a hand-off all or none, but for
+    /// its outcome, which its head tells as well.
     pub(super) fn marks(&self) -> anyhow::Result<Vec<Mark>> {
-        let handoffs = self.report.handoffs.iter().flat_map(handoff_marks);
-        let losses = (0..self.report.recoveries.len()).map(|at| self.lost_mark(at));
-        let mut marks: Vec<Mark> = handoffs.chain(losses).collect();
-        marks.sort_by_key(|mark| mark.ms);
+        let handoffs = self.report.handoffs.iter().map(handoff_marks);
+        let losses = (0..self.report.recoveries.len()).map(|at| vec![self.lost_mark(at)]);
+        let mut groups: Vec<Vec<Mark>> = handoffs.chain(losses).collect();
+        groups.sort_by_key(|marks| marks.first().map(|mark| mark.ms));
         let mut rows = [LEFT; LABELS.len()];
-        for mark in &mut marks {
-            self.place(mark, &mut rows)?;
+        for marks in &mut groups {
+            let mut tried = rows;
+            for mark in marks.iter_mut().filter(|mark| !mark.text.is_empty()) {
+                mark.label = self.place(mark, &mut tried)?;
+            }
+            if marks.iter().all(|mark| mark.label.is_some() || mark.kind == Kind::Over) {
+                rows = tried;
+            } else {
+                marks.iter_mut().for_each(|mark| mark.label = None);
+            }
         }
-        Ok(marks)
+        Ok(groups.into_iter().flatten().collect())
     }
 
-    /// Puts the label into the highest row from which its line crosses no other label on its way down.
-    /// `rows` are filled from the left: how far each is taken.
-    fn place(&self, mark: &mut Mark, rows: &mut [f64]) -> anyhow::Result<()> {
-        if mark.text.is_empty() {
-            return Ok(());
-        }
+    /// The highest row from which the line of a label crosses no other label on its way down, if there
+    /// is any. `rows` are filled from the left: how far each is taken.
+    fn place(&self, mark: &Mark, rows: &mut [f64]) -> anyhow::Result<Option<(f64, usize)>> {
         let width = self.canvas.width(&mark.text, SMALL)?;
         let line = self.x(mark.ms);
         let beyond = line + GAP + width > RIGHT;
         let from = if beyond { line - GAP - width } else { line + GAP };
         let free = rows.iter().rev().take_while(|taken| **taken <= from.min(line)).count();
-        if free > 0 {
-            let row = rows.len() - free;
-            rows[row] = from.max(line) + width + GAP;
-            mark.label = Some((from, row));
+        if free == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let row = rows.len() - free;
+        rows[row] = from.max(line) + width + GAP;
+        Ok(Some((from, row)))
     }
 
     fn lost_mark(&self, at: usize) -> Mark {
@@ -126,9 +132,11 @@ impl Timeline<'_, '_> {
 
     /// What lies on top of the lanes.
     pub(super) fn above(&self, marks: &[Mark]) -> anyhow::Result<()> {
-        let mut taken = LEFT;
-        for handoff in &self.report.handoffs {
-            self.head(handoff, &mut taken)?;
+        let extents: Vec<_> =
+            self.report.handoffs.iter().filter_map(|h| Some((h, self.extent(h)?))).collect();
+        for (n, (handoff, extent)) in extents.iter().enumerate() {
+            let next = extents.get(n + 1).map_or(RIGHT, |(_, (from, _))| self.x(*from) - 2.0 * GAP);
+            self.head(handoff, *extent, next)?;
         }
         for recovery in &self.report.recoveries {
             self.rails(recovery)?;
@@ -160,13 +168,17 @@ impl Timeline<'_, '_> {
             None => Some((ms, ms)),
             Some((from, to)) => Some((ms.min(from), ms.max(to))),
         })?;
-        Some((from, if handoff.outcome == "running" { self.duration_ms } else { to }))
+        Some((from, if handoff.outcome == "running" { to.max(self.duration_ms) } else { to }))
     }
 
-    /// A bracket over the hand-off and `edge-a → edge-b  completed in 3.2 s` over the bracket; only the
-    /// edges, or nothing, where there is no room.
-    fn head(&self, handoff: &HandoffRecord, taken: &mut f64) -> anyhow::Result<()> {
-        let Some((from_ms, to_ms)) = self.extent(handoff) else { return Ok(()) };
+    /// A bracket over the hand-off, and over the bracket what has room before `next`:
+    /// `edge-a → edge-b  completed in 3.2 s`, `edge-a → edge-b`, `→ edge-b`, or nothing.
+    fn head(
+        &self,
+        handoff: &HandoffRecord,
+        (from_ms, to_ms): (u64, u64),
+        next: f64,
+    ) -> anyhow::Result<()> {
         let (from, to) = (self.x(from_ms), self.x(to_ms));
         let colour = outcome_colour(&handoff.outcome);
         self.canvas.rect((from - 1.0, BRACKET), (to + 1.0, BRACKET + 3.0), colour)?;
@@ -175,17 +187,16 @@ impl Timeline<'_, '_> {
         let plain = Type { colour, ..SMALL };
         let edges = format!("{} → {}", handoff.from, handoff.to);
         let result = result(handoff, to_ms - from_ms);
-        let short = self.canvas.width(&edges, bold)? + 10.0;
-        let long = short + self.canvas.width(&result, plain)?;
-        for width in [long, short] {
-            let x = from.min(RIGHT - width);
-            if x >= *taken {
-                self.canvas.text(&edges, (x, HEAD), Align::Left, bold)?;
-                if width == long {
-                    self.canvas.text(&result, (x + short, HEAD), Align::Left, plain)?;
-                }
-                *taken = x + width + 24.0;
-                break;
+        for (edges, result) in
+            [(&edges, result.as_str()), (&edges, ""), (&format!("→ {}", handoff.to), "")]
+        {
+            let first = self.canvas.width(edges, bold)? + 10.0;
+            let width = first + self.canvas.width(result, plain)?;
+            // The last one may begin before its bracket.
+            let x = if next == RIGHT { from.min(RIGHT - width) } else { from };
+            if x + width <= next {
+                self.canvas.text(edges, (x, HEAD), Align::Left, bold)?;
+                return self.canvas.text(result, (x + first, HEAD), Align::Left, plain);
             }
         }
         Ok(())
@@ -254,11 +265,11 @@ impl Mark {
 }
 
 /// Selected, attached, over: as far as they are known.
-fn handoff_marks(handoff: &HandoffRecord) -> impl Iterator<Item = Mark> {
+fn handoff_marks(handoff: &HandoffRecord) -> Vec<Mark> {
     let mark = |ms, kind, text, colour| Mark { ms, kind, text, colour, label: None };
     let selected =
         handoff.selected_ms.map(|ms| mark(ms, Kind::Selected, "selected".to_owned(), INK));
-    let attached = handoff.steps.iter().filter_map(move |step| {
+    let attached = handoff.steps.iter().filter_map(|step| {
         let text = format!("{} attached", step.description);
         Some(mark(step.attached_ms?, Kind::Attached(step.description), text, INK))
     });
@@ -266,7 +277,7 @@ fn handoff_marks(handoff: &HandoffRecord) -> impl Iterator<Item = Mark> {
         let text = handoff.outcome.replace('_', " ");
         mark(ms, Kind::Over, text, outcome_colour(&handoff.outcome))
     });
-    selected.into_iter().chain(attached).chain(over)
+    selected.into_iter().chain(attached).chain(over).collect()
 }
 
 fn outcome_colour(outcome: &str) -> RGBColor {

@@ -90,6 +90,34 @@ fn lost() -> (Report, Vec<VerdictSpan>) {
     )
 }
 
+/// Two minutes of hand-offs to and fro, the last of them still under way.
+fn busy() -> (Report, Vec<VerdictSpan>) {
+    let (mut report, _) = quiet();
+    let edges = ["edge-a", "edge-b"];
+    report.duration_ms = 120_000;
+    report.legs.clear();
+    for n in 0..10 {
+        let (at, from, to) = (n as u64 * 11_400, edges[n % 2], edges[(n + 1) % 2]);
+        let end = at + 15_000;
+        report
+            .legs
+            .extend([leg(1, from, at + 4_400, end + 1_000), leg(0, from, at + 6_400, end + 3_000)]);
+        report.handoffs.push(handoff(
+            from,
+            to,
+            end - 1_700,
+            &[(1, end + 400), (0, end + 2_400)],
+            end + 4_000,
+        ));
+    }
+    report.legs[0].from_ms = 80;
+    report.legs[1].from_ms = 110;
+    report.handoffs[9].outcome = "running".into();
+    report.handoffs[9].completed_ms = None;
+    report.handoffs[9].steps.clear();
+    seen(report, &[(Verdict::Central, 1_120, 120_000)])
+}
+
 fn leg(description: u8, edge: &str, from_ms: u64, to_ms: u64) -> LegRecord {
     let description = description.try_into().unwrap();
     LegRecord { description, edge: edge.parse().unwrap(), from_ms, to_ms }
@@ -233,6 +261,8 @@ fn reports_with_little_or_too_much_in_them_are_drawn() {
         ..full.handoffs[0].clone()
     };
     full.handoffs.extend((0..200).map(|_| unknown.clone()));
+    // The coordinator's clock is ahead.
+    full.handoffs.push(HandoffRecord { selected_ms: Some(7_000), ..unknown });
     full.recoveries.extend((0..200).map(|n| recovery(0, "edge-b", n * 20, 9_000)));
     full.recoveries[0].attached_ms = None;
     picture(&full, &spans).unwrap();
@@ -245,9 +275,13 @@ fn samples_are_written_as_png() {
     let name = format!("gibbon-timeline-{}", std::process::id());
     let dir = kept.clone().unwrap_or_else(|| std::env::temp_dir().join(name));
     std::fs::create_dir_all(&dir).unwrap();
-    for (name, (report, spans)) in
-        [("moved", moved()), ("rolled-back", rolled_back()), ("quiet", quiet()), ("lost", lost())]
-    {
+    for (name, (report, spans)) in [
+        ("moved", moved()),
+        ("rolled-back", rolled_back()),
+        ("quiet", quiet()),
+        ("lost", lost()),
+        ("busy", busy()),
+    ] {
         let file = dir.join(name).with_extension("png");
         draw(&report, &spans, &file).unwrap();
         assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG"), "{name}");
