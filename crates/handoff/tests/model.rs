@@ -36,10 +36,7 @@ use gibbon_handoff::{
 };
 use gibbon_media::{Description, HandoffId, NodeId, SessionId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use world::{Armed, EDGES, Flow, Flying, Message, Sin, World};
-
-const A: usize = 0;
-const B: usize = 1;
+use world::{A, Armed, B, EDGES, Flow, Flying, Message, Sin, World};
 
 const FAULTS: u8 = 2;
 

@@ -14,7 +14,12 @@ use gibbon_media::{Description, GroupId, NodeId};
 /// Group ids run from 0 to this one.
 pub const LAST_GROUP: GroupId = GroupId(3);
 
-/// The old edge, the new edge, and the client's standby.
+/// The old edge.
+pub const A: usize = 0;
+/// The new edge.
+pub const B: usize = 1;
+/// And the client's standby.
+const STANDBY: usize = 2;
 pub const EDGES: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -147,16 +152,16 @@ impl Message {
 impl World {
     pub fn new(plan: Plan, names: [NodeId; EDGES], faults: u8) -> Self {
         let (mut client, _) =
-            Hands::new([names[0].clone(), names[0].clone()], vec![names[2].clone()]);
+            Hands::new([names[A].clone(), names[A].clone()], vec![names[STANDBY].clone()]);
         for description in Description::BOTH {
-            client.handle(client::Event::InTime { description, edge: names[0].clone() });
+            client.handle(client::Event::InTime { description, edge: names[A].clone() });
         }
         let mut edges = names.map(Site::new);
         let (coordinator, actions) = Executor::new(plan.clone()).unwrap();
-        edges[0].connected = true;
-        edges[0].flows = [Flow::InTime { from: GroupId(0) }; 2];
+        edges[A].connected = true;
+        edges[A].flows = [Flow::InTime { from: GroupId(0) }; 2];
         for description in Description::BOTH {
-            edges[0].holding.handle(edge::Event::Subscribed { description });
+            edges[A].holding.handle(edge::Event::Subscribed { description });
         }
         let mut world = Self {
             plan: Arc::new(plan),
@@ -407,15 +412,23 @@ impl World {
                 let event = client::Event::Order { order: order.clone(), next: self.next() };
                 newest > Some(order.order()) && Hands::clone(&self.client).handle(event).is_empty()
             }
-            Message::FromEdge { message, .. } => self.coordinator.as_ref().is_none_or(|executor| {
-                let mut executor = Executor::clone(executor);
-                executor.handle(coordinator::Event::Edge(message.clone())).is_empty()
-            }),
+            Message::FromEdge { message, .. } => {
+                self.coordinator_passes_over(coordinator::Event::Edge(message.clone()))
+            }
             // A coordinator that restarts would take it.
-            Message::Report(report) => report.revision < self.seen && !self.can_fail(),
+            Message::Report(report) => {
+                report.revision < self.seen
+                    && !self.can_fail()
+                    && self.coordinator_passes_over(coordinator::Event::Client(report.clone()))
+            }
             Message::ToEdge { edge, via, .. } => !self.edges[*edge].up || !self.is_up(*via),
             _ => false,
         }
+    }
+
+    fn coordinator_passes_over(&self, event: coordinator::Event) -> bool {
+        let executor = self.coordinator.as_ref();
+        executor.is_none_or(|executor| Executor::clone(executor).handle(event).is_empty())
     }
 
     fn coordinator_event(&mut self, event: coordinator::Event) {
@@ -444,7 +457,7 @@ impl World {
                     let unsettled = |f: &Flying| matches!(f.message, Message::Settled { .. });
                     let picture = self.coordinator.as_ref().map(|executor| executor.legs().clone());
                     let moved =
-                        [Some(self.edges[1].name.clone()), Some(self.edges[1].name.clone())];
+                        [Some(self.edges[B].name.clone()), Some(self.edges[B].name.clone())];
                     if picture != Some(moved) || self.flying.iter().any(unsettled) {
                         self.sins.insert(Sin::CompletedTooSoon);
                     }
