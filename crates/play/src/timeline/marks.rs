@@ -134,9 +134,10 @@ impl Timeline<'_, '_> {
     pub(super) fn above(&self, marks: &[Mark]) -> anyhow::Result<()> {
         let extents: Vec<_> =
             self.report.handoffs.iter().filter_map(|h| Some((h, self.extent(h)?))).collect();
+        let mut taken = LEFT;
         for (n, (handoff, extent)) in extents.iter().enumerate() {
             let next = extents.get(n + 1).map_or(RIGHT, |(_, (from, _))| self.x(*from) - 2.0 * GAP);
-            self.head(handoff, *extent, next)?;
+            taken = self.head(handoff, *extent, (taken, next))?;
         }
         for recovery in &self.report.recoveries {
             self.rails(recovery)?;
@@ -171,14 +172,15 @@ impl Timeline<'_, '_> {
         Some((from, if handoff.outcome == "running" { to.max(self.duration_ms) } else { to }))
     }
 
-    /// A bracket over the hand-off, and over the bracket what has room before `next`:
-    /// `edge-a → edge-b  completed in 3.2 s`, `edge-a → edge-b`, `→ edge-b`, or nothing.
+    /// A bracket over the hand-off, and over the bracket what has room between `taken` and `next`:
+    /// `edge-a → edge-b  completed in 3.2 s`, `edge-a → edge-b`, `→ edge-b`, or nothing. Says up to where
+    /// it is taken now.
     fn head(
         &self,
         handoff: &HandoffRecord,
         (from_ms, to_ms): (u64, u64),
-        next: f64,
-    ) -> anyhow::Result<()> {
+        (taken, next): (f64, f64),
+    ) -> anyhow::Result<f64> {
         let (from, to) = (self.x(from_ms), self.x(to_ms));
         let colour = outcome_colour(&handoff.outcome);
         self.canvas.rect((from - 1.0, BRACKET), (to + 1.0, BRACKET + 3.0), colour)?;
@@ -194,12 +196,13 @@ impl Timeline<'_, '_> {
             let width = first + self.canvas.width(result, plain)?;
             // The last one may begin before its bracket.
             let x = if next == RIGHT { from.min(RIGHT - width) } else { from };
-            if x + width <= next {
+            if taken <= x && x + width <= next {
                 self.canvas.text(edges, (x, HEAD), Align::Left, bold)?;
-                return self.canvas.text(result, (x + first, HEAD), Align::Left, plain);
+                self.canvas.text(result, (x + first, HEAD), Align::Left, plain)?;
+                return Ok(x + width);
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
     /// A line down to the lane in which the edge begins to deliver, and a dot where it does.
