@@ -198,7 +198,7 @@ fn conclude(
     played: Played,
     before: Duration,
 ) -> anyhow::Result<ExitCode> {
-    let Played { playing, journal, view, duration, failure } = played;
+    let Played { playing, journal, mut view, duration, failure } = played;
     let Some(playing) = playing else {
         let why = failure.unwrap_or_else(|| "it was stopped before anything came".into());
         anyhow::bail!("nothing was played of {}: {why}", options.stream);
@@ -234,6 +234,15 @@ fn conclude(
     if let Some(file) = &options.timeline {
         timeline::draw(&report, &records.spans, file)
             .with_context(|| format!("cannot draw {}", file.display()))?;
+    }
+    let files = [
+        ("report", &options.report),
+        ("timeline", &options.timeline),
+        ("recording", &options.record),
+        ("frame hashes", &options.framehash),
+    ];
+    for (what, file) in files {
+        file.iter().for_each(|file| view.wrote(what, file));
     }
     view.finish(&report);
     match failure {
