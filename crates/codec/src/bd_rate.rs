@@ -6,6 +6,7 @@ pub struct RatePoint {
     /// Bit rate in kbit/s.
     pub kbps: f64,
     /// Quality in dB.
+    #[serde(rename = "psnr_db")]
     pub psnr: f64,
 }
 

@@ -51,10 +51,13 @@ pub struct Row {
     /// Video bit rate of both descriptions at the CRF told.
     pub kbps: f64,
     /// PSNR with both descriptions.
+    #[serde(rename = "central_db")]
     pub central: f64,
     /// PSNR with description 0 lost, and with description 1 lost.
+    #[serde(rename = "lost_db")]
     pub lost: [f64; 2],
     /// PSNR of those frames alone whose primary was in the lost description. `None` if there are none.
+    #[serde(rename = "side_db")]
     pub side: Option<f64>,
 }
 
