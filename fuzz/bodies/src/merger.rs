@@ -141,7 +141,7 @@ impl Viewer {
         };
         let flags = FrameFlags::from_bits(script.byte());
         let payload = match header.medium {
-            Medium::Text if script.byte() % 4 > 0 => cue(script, time),
+            Medium::Text if script.byte() > 0 => cue(script, time),
             _ => Bytes::copy_from_slice(script.take(usize::from(flags.bits() >> 4))),
         };
         let frame = Frame { time, flags, payload };
