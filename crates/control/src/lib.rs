@@ -1,5 +1,6 @@
 //! What coordinator, nodes and clients say to each other, and what every Gibbon process does alike.
 
+mod address;
 pub mod client;
 pub mod grant;
 pub mod link;

@@ -1,26 +1,15 @@
 //! Between a node and the coordinator, over a control stream that the node opens.
 
-use std::net::SocketAddr;
-
 use gibbon_handoff::{FromEdge, Report, Term, ToEdge};
 use gibbon_media::{Catalog, Description, NodeId, Role, SessionId, StreamName};
 use serde::{Deserialize, Serialize};
 
 use crate::session::Order;
 
+pub use crate::address::NodeAddress;
+
 /// How often a node reports unless the coordinator says otherwise, in ms.
 pub const REPORT_EVERY_MS: u64 = 500;
-
-/// A node, and where it is reached over QUIC.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct NodeAddress {
-    /// Its id.
-    pub id: NodeId,
-    /// Its role.
-    pub role: Role,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
 
 /// Where a node stands on earth, in degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

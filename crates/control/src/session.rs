@@ -3,7 +3,7 @@
 use gibbon_handoff::{Report, ToClient};
 use serde::{Deserialize, Serialize};
 
-use crate::node::NodeAddress;
+use crate::address::NodeAddress;
 
 /// What a client says to an edge.
 #[derive(Debug, Clone, Serialize, Deserialize)]

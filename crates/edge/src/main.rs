@@ -1,5 +1,7 @@
 //! gibbon-edge: caches and fans out tracks to viewers. Knows nothing of codecs.
 
+mod coordinator;
+mod edge;
 mod network;
 mod passing;
 mod peers;
@@ -21,7 +23,7 @@ use gibbon_control::{
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
 
-use crate::{network::Network, server::Edge};
+use crate::{edge::Edge, network::Network};
 
 /// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
 #[derive(Parser)]

@@ -18,7 +18,7 @@ use gibbon_net::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::server::Edge;
+use crate::{coordinator::Coordinator, peers::Peers, sessions::Sessions};
 
 /// Orders waiting for the other edge.
 const MAX_WAITING: usize = 16;
@@ -35,14 +35,19 @@ pub struct PassedOn {
 }
 
 /// Hand-off streams that this edge has open to others.
-#[derive(Default)]
 pub struct Passing {
+    peers: Arc<Peers>,
+    coordinator: Arc<Coordinator>,
     streams: Mutex<HashMap<(SessionId, NodeId), mpsc::Sender<ToEdge>>>,
 }
 
 impl Passing {
+    pub fn new(peers: Arc<Peers>, coordinator: Arc<Coordinator>) -> Self {
+        Self { peers, coordinator, streams: Mutex::default() }
+    }
+
     /// Passes `order` on to the edge `to`.
-    pub fn pass(&self, edge: &Arc<Edge>, to: NodeAddress, session: SessionId, order: ToEdge) {
+    pub fn pass(&self, to: NodeAddress, session: SessionId, order: ToEdge) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.retain(|_, stream| !stream.is_closed());
         let key = (session, to.id.clone());
@@ -53,9 +58,9 @@ impl Passing {
         let (stream, orders) = mpsc::channel(MAX_WAITING);
         let _ = stream.try_send(order);
         streams.insert(key, stream);
-        let edge = edge.clone();
+        let (peers, coordinator) = (self.peers.clone(), self.coordinator.clone());
         tokio::spawn(async move {
-            if let Err(error) = run(&edge, &to, session, orders).await {
+            if let Err(error) = run(&peers, &coordinator, &to, session, orders).await {
                 tracing::warn!(%session, to = %to.id, %error, "prefetch information not passed on");
             }
         });
@@ -63,12 +68,13 @@ impl Passing {
 }
 
 async fn run(
-    edge: &Arc<Edge>,
+    peers: &Peers,
+    coordinator: &Coordinator,
     to: &NodeAddress,
     session: SessionId,
     mut orders: mpsc::Receiver<ToEdge>,
 ) -> Result<(), MessageError> {
-    let link = edge.peers.link(to).await.map_err(|e| MessageError::Broken(e.to_string()))?;
+    let link = peers.link(to).await.map_err(|e| MessageError::Broken(e.to_string()))?;
     let (mut sender, mut receiver) = message::open(link.connection(), StreamKind::Handoff).await?;
     let mut released = false;
     loop {
@@ -86,7 +92,7 @@ async fn run(
                 }
             }
             answer = receiver.receive_json::<FromEdge>() => match answer? {
-                Some(answer) => edge.tell_coordinator(FromNode::Edge { session, answer }),
+                Some(answer) => coordinator.tell(FromNode::Edge { session, answer }),
                 None => return Ok(()),
             },
             () = tokio::time::sleep(ANSWERS_WITHIN) => return Ok(()),
@@ -96,7 +102,7 @@ async fn run(
 
 /// The second edge's side: takes orders off a hand-off stream that another edge opened.
 pub async fn take(
-    edge: &Arc<Edge>,
+    sessions: &Arc<Sessions>,
     mut sender: Sender,
     mut receiver: Receiver,
 ) -> Result<(), MessageError> {
@@ -105,7 +111,7 @@ pub async fn take(
         tokio::select! {
             passed = receiver.receive_json::<PassedOn>() => match passed? {
                 Some(PassedOn { session, order }) => {
-                    edge.sessions.order_edge(session, order, reply.clone());
+                    sessions.order_edge(session, order, reply.clone());
                 }
                 None => return Ok(()),
             },

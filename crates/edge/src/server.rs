@@ -1,140 +1,23 @@
 //! Takes connections in and hands each stream to what serves it.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
-use gibbon_control::{
-    Grant, GrantVerifier,
-    node::{FromNode, NodeReport, ToNode},
-};
-use gibbon_media::{MediaTime, NodeId, Role, SessionId};
+use gibbon_media::Role;
 use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::{MessageError, Receiver, Sender},
     publish::{self, Sent},
-    wire::{Malformed, RejectCode, Rejected, StreamKind, Subscribe, kind},
+    wire::{RejectCode, Rejected, StreamKind, kind},
 };
-use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
-use crate::{
-    network::Network,
-    passing::{self, Passing},
-    peers::Peers,
-    relay::Relays,
-    sessions::Sessions,
-    viewer,
-};
+use crate::{edge::Edge, passing, viewer};
 
 /// Connections held at once, viewers and nodes together.
 const MAX_CONNECTIONS: usize = 50_000;
-/// A peer that opens a stream must say what for by then.
-const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(5);
-const MAX_WAITING_ANSWERS: usize = 1024;
-
-/// One edge.
-pub struct Edge {
-    pub id: NodeId,
-    pub peers: Arc<Peers>,
-    pub network: Arc<Network>,
-    pub relays: Arc<Relays>,
-    pub sessions: Arc<Sessions>,
-    passing: Passing,
-    grant_key: PathBuf,
-    verifier: OnceLock<GrantVerifier>,
-    coordinator: OnceLock<mpsc::Sender<FromNode>>,
-    downstreams: AtomicU32,
-}
-
-impl Edge {
-    pub fn new(id: NodeId, endpoint: Endpoint, network: Network, grant_key: PathBuf) -> Arc<Self> {
-        let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
-        let relays = Relays::new(peers.clone(), network.clone());
-        let sessions = Sessions::new(relays.clone(), network.clone());
-        Arc::new(Self {
-            id,
-            peers,
-            network,
-            relays,
-            sessions,
-            passing: Passing::default(),
-            grant_key,
-            verifier: OnceLock::new(),
-            coordinator: OnceLock::new(),
-            downstreams: AtomicU32::new(0),
-        })
-    }
-
-    /// What the grant `text` allows, or why it allows nothing.
-    pub fn verify(&self, text: &str, now: MediaTime) -> Result<Grant, String> {
-        let verifier = match self.verifier.get() {
-            Some(verifier) => verifier,
-            // The coordinator leaves its key on first start, which may be after ours.
-            None => {
-                let loaded = GrantVerifier::load(&self.grant_key).map_err(|e| {
-                    tracing::error!(error = %e, "no key to check grants with");
-                    "this edge cannot check grants yet".to_owned()
-                })?;
-                self.verifier.get_or_init(|| loaded)
-            }
-        };
-        verifier.verify(text, now).map_err(|e| e.to_string())
-    }
-
-    /// Tells the coordinator something, if it is there to be told.
-    pub fn tell_coordinator(&self, message: FromNode) {
-        if let Some(coordinator) = self.coordinator.get() {
-            let _ = coordinator.try_send(message);
-        }
-    }
-
-    /// The whole of what this edge holds.
-    pub fn report(&self) -> NodeReport {
-        NodeReport {
-            streams: Vec::new(),
-            sessions: self.sessions.report(),
-            upstreams: self.relays.report(),
-            downstreams: self.downstreams.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Takes the coordinator's orders, as long as the process runs.
-    pub async fn obey(
-        self: Arc<Self>,
-        to_coordinator: mpsc::Sender<FromNode>,
-        mut orders: mpsc::Receiver<ToNode>,
-    ) {
-        let _ = self.coordinator.set(to_coordinator);
-        let (reply, mut answers) = mpsc::channel::<(SessionId, _)>(MAX_WAITING_ANSWERS);
-        loop {
-            tokio::select! {
-                Some((session, answer)) = answers.recv() => {
-                    self.tell_coordinator(FromNode::Edge { session, answer });
-                }
-                order = orders.recv() => match order {
-                    None => return,
-                    Some(ToNode::Directory(directory)) => self.network.update(directory),
-                    Some(ToNode::Client { session, order }) => {
-                        self.sessions.order_client(session, order);
-                    }
-                    Some(ToNode::Edge { edge, session, order }) if edge.id == self.id => {
-                        self.sessions.order_edge(session, order, reply.clone());
-                    }
-                    Some(ToNode::Edge { edge, session, order }) => {
-                        self.passing.pass(&self, edge, session, order);
-                    }
-                    Some(ToNode::Registered { .. } | ToNode::Refused { .. }) => {}
-                },
-            }
-        }
-    }
-}
 
 /// Accepts connections until the endpoint closes.
 pub async fn run(edge: Arc<Edge>, endpoint: Endpoint) {
@@ -187,7 +70,7 @@ async fn node_stream(
         (StreamKind::Description, Role::Edge) => {
             downstream(edge, connection, sender, receiver).await
         }
-        (StreamKind::Handoff, Role::Edge) => passing::take(edge, sender, receiver).await,
+        (StreamKind::Handoff, Role::Edge) => passing::take(&edge.sessions, sender, receiver).await,
         _ => {
             let reason = format!("an edge serves no such stream to the {} {}", peer.role, peer.id);
             tracing::warn!(reason, "closed");
@@ -204,8 +87,7 @@ async fn downstream(
     mut sender: Sender,
     mut receiver: Receiver,
 ) -> Result<(), MessageError> {
-    let Some(message) = receiver.receive().await? else { return Ok(()) };
-    let request = Subscribe::decode(message.body)?;
+    let Some(request) = publish::request(&mut receiver).await? else { return Ok(()) };
     let opened = match edge.relays.demand(&request.stream, request.description, None) {
         Ok(demand) => demand.relay.ready().await.map(|ready| (demand, ready)),
         Err(why) => Err(why),
@@ -241,17 +123,5 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The message that says what a JSON stream is about, within a bounded time.
-pub async fn first_message<T: DeserializeOwned>(
-    receiver: &mut Receiver,
-) -> Result<T, MessageError> {
-    match tokio::time::timeout(FIRST_MESSAGE_WITHIN, receiver.receive_json()).await {
-        Ok(Ok(Some(message))) => Ok(message),
-        Ok(Ok(None)) => Err(Malformed::Truncated("first message").into()),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(MessageError::Broken(format!("silent for {FIRST_MESSAGE_WITHIN:?}"))),
     }
 }

@@ -13,18 +13,22 @@ use gibbon_net::{
     close, message,
     message::{MessageError, Receiver, Sender},
     publish::{self, Ended, Sent},
-    wire::{RejectCode, Rejected, StreamKind, Subscribe, kind},
+    wire::{Malformed, RejectCode, Rejected, StreamKind, Subscribe, kind},
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::{
+    edge::Edge,
     relay::{Demand, Ready},
-    server::{Edge, first_message},
 };
 
 /// A viewer that has not shown its grant by then is disconnected.
 const GRANT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A peer that opens a stream must say what for by then.
+const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the connection may do, once its session stream has shown a grant.
 type Granted = watch::Sender<Option<Arc<Grant>>>;
@@ -120,7 +124,7 @@ async fn session(
             },
             said = receiver.receive_json::<FromViewer>() => match said? {
                 Some(FromViewer::Report(report)) => {
-                    edge.tell_coordinator(FromNode::Client { session: id, report });
+                    edge.coordinator.tell(FromNode::Client { session: id, report });
                 }
                 Some(FromViewer::Bye) => {
                     sender.send_json(&ToViewer::Bye).await?;
@@ -142,8 +146,7 @@ async fn description(
     mut sender: Sender,
     mut receiver: Receiver,
 ) -> Result<(), MessageError> {
-    let Some(message) = receiver.receive().await? else { return Ok(()) };
-    let request = Subscribe::decode(message.body)?;
+    let Some(request) = publish::request(&mut receiver).await? else { return Ok(()) };
     let mut granted = granted.subscribe();
     let grant = granted.wait_for(Option::is_some).await.map(|g| g.clone());
     let Ok(Some(grant)) = grant else { return Ok(()) };
@@ -182,4 +185,14 @@ async fn open(
     let demand = edge.relays.demand(&request.stream, request.description, None)?;
     let ready = demand.relay.ready().await?;
     Ok((demand, ready))
+}
+
+/// The message that says what a JSON stream is about, within a bounded time.
+async fn first_message<T: DeserializeOwned>(receiver: &mut Receiver) -> Result<T, MessageError> {
+    match tokio::time::timeout(FIRST_MESSAGE_WITHIN, receiver.receive_json()).await {
+        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Ok(None)) => Err(Malformed::Truncated("first message").into()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(MessageError::Broken(format!("silent for {FIRST_MESSAGE_WITHIN:?}"))),
+    }
 }

@@ -8,7 +8,7 @@ use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::MessageError,
     publish::{self, Sent},
-    wire::{RejectCode, Rejected, StreamKind, Subscribe, kind},
+    wire::{RejectCode, Rejected, StreamKind, kind},
 };
 
 use crate::source::Source;
@@ -81,8 +81,7 @@ async fn subscription(
         connection.close(close::WRONG_ROLE, b"an origin serves description streams only");
         return Ok(());
     }
-    let Some(message) = receiver.receive().await? else { return Ok(()) };
-    let request = Subscribe::decode(message.body)?;
+    let Some(request) = publish::request(&mut receiver).await? else { return Ok(()) };
     let Some(source) = origin.sources.get(&request.stream) else {
         let reason = format!("this origin does not publish {}", request.stream);
         let rejected = Rejected::new(RejectCode::UnknownStream, reason);

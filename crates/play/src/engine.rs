@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use gibbon_handoff::{
     timers::ClientTimer,
     watch::{LegWatch, Verdict as LegVerdict},
 };
-use gibbon_mdc::{Admission, ChainKey, Config, Due, Sound};
+use gibbon_mdc::{Admission, ChainKey, Due, Sound};
 use gibbon_media::{Description, GroupId, Medium, NodeId, StreamName};
 use gibbon_net::{Endpoint, wire::Start};
 use tokio::sync::mpsc;
@@ -23,6 +22,7 @@ use crate::{
     edges::{Edges, Event, LegId},
     journal::{Journal, reason_word},
     playing::{Finished, Playing},
+    settings::Settings,
     view::{Snapshot, View},
 };
 
@@ -34,23 +34,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const FIRST_LEGS_WITHIN: Duration = Duration::from_secs(6);
 /// Events taken at once before deadlines are looked at again.
 const MAX_BATCH: usize = 256;
-
-/// What the viewer asked for.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Playout delay and concealment.
-    pub merger: Config,
-    /// Receive just this description.
-    pub only: Option<Description>,
-    /// End after this much play; none: when told to.
-    pub duration: Option<Duration>,
-    /// Decode pictures; else verdicts are by what arrives alone.
-    pub decode: bool,
-    /// Where frame hashes go.
-    pub framehash: Option<PathBuf>,
-    /// Where the recording goes: a path or `pipe:1`.
-    pub record: Option<String>,
-}
 
 /// A session being played.
 pub struct Engine {

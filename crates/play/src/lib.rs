@@ -16,6 +16,7 @@ mod latency;
 mod playing;
 mod record;
 mod screen;
+pub mod settings;
 pub mod timeline;
 pub mod view;
 

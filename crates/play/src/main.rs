@@ -20,7 +20,8 @@ use gibbon_mdc::{Conceal, Config};
 use gibbon_media::{Description, MediaTime, NodeId, StreamName};
 use gibbon_net::{Endpoint, identity};
 use gibbon_play::{
-    engine::{Engine, Played, Settings},
+    engine::{Engine, Played},
+    settings::Settings,
     timeline,
     view::View,
 };

@@ -10,10 +10,10 @@ use gibbon_mdc::{Candidate, ChainKey, Due, Merger, Picture, Rendition, Shown, St
 use gibbon_media::{Catalog, Cue, Description, Frame, FrameNumber, MediaTime};
 
 use crate::{
-    engine::Settings,
     latency::Latencies,
     record::Recording,
     screen::{Screen, Shows},
+    settings::Settings,
 };
 
 /// Pictures are decoded this many frames ahead of their deadline; secondaries, which are needed only if

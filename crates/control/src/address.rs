@@ -1,0 +1,17 @@
+//! Where nodes are reached.
+
+use std::net::SocketAddr;
+
+use gibbon_media::{NodeId, Role};
+use serde::{Deserialize, Serialize};
+
+/// A node, and where it is reached over QUIC.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// Its id.
+    pub id: NodeId,
+    /// Its role.
+    pub role: Role,
+    /// Where it listens.
+    pub address: SocketAddr,
+}

@@ -1,0 +1,116 @@
+//! One edge: what it holds, and how it follows the coordinator.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use gibbon_control::{
+    Grant, GrantVerifier,
+    node::{FromNode, NodeReport, ToNode},
+};
+use gibbon_media::{MediaTime, NodeId, SessionId};
+use gibbon_net::Endpoint;
+use tokio::sync::mpsc;
+
+use crate::{
+    coordinator::Coordinator, network::Network, passing::Passing, peers::Peers, relay::Relays,
+    sessions::Sessions,
+};
+
+/// Answers to the coordinator's orders that wait to be sent.
+const MAX_WAITING_ANSWERS: usize = 1024;
+
+/// One edge.
+pub struct Edge {
+    pub id: NodeId,
+    network: Arc<Network>,
+    pub relays: Arc<Relays>,
+    pub sessions: Arc<Sessions>,
+    pub passing: Passing,
+    grant_key: PathBuf,
+    verifier: OnceLock<GrantVerifier>,
+    pub coordinator: Arc<Coordinator>,
+    /// Subscriptions that other edges have to this one.
+    pub downstreams: AtomicU32,
+}
+
+impl Edge {
+    pub fn new(id: NodeId, endpoint: Endpoint, network: Network, grant_key: PathBuf) -> Arc<Self> {
+        let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
+        let relays = Relays::new(peers.clone(), network.clone());
+        let sessions = Sessions::new(relays.clone(), network.clone());
+        let coordinator = Arc::<Coordinator>::default();
+        Arc::new(Self {
+            id,
+            network,
+            relays,
+            sessions,
+            passing: Passing::new(peers, coordinator.clone()),
+            coordinator,
+            grant_key,
+            verifier: OnceLock::new(),
+            downstreams: AtomicU32::new(0),
+        })
+    }
+
+    /// What the grant `text` allows, or why it allows nothing.
+    pub fn verify(&self, text: &str, now: MediaTime) -> Result<Grant, String> {
+        let verifier = match self.verifier.get() {
+            Some(verifier) => verifier,
+            // The coordinator leaves its key on first start, which may be after ours.
+            None => {
+                let loaded = GrantVerifier::load(&self.grant_key).map_err(|e| {
+                    tracing::error!(error = %e, "no key to check grants with");
+                    "this edge cannot check grants yet".to_owned()
+                })?;
+                self.verifier.get_or_init(|| loaded)
+            }
+        };
+        verifier.verify(text, now).map_err(|e| e.to_string())
+    }
+
+    /// The whole of what this edge holds.
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
+            streams: Vec::new(),
+            sessions: self.sessions.report(),
+            upstreams: self.relays.report(),
+            downstreams: self.downstreams.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes the coordinator's orders, as long as the process runs.
+    pub async fn obey(
+        self: Arc<Self>,
+        to_coordinator: mpsc::Sender<FromNode>,
+        mut orders: mpsc::Receiver<ToNode>,
+    ) {
+        self.coordinator.reach(to_coordinator);
+        let (reply, mut answers) = mpsc::channel::<(SessionId, _)>(MAX_WAITING_ANSWERS);
+        loop {
+            tokio::select! {
+                Some((session, answer)) = answers.recv() => {
+                    self.coordinator.tell(FromNode::Edge { session, answer });
+                }
+                order = orders.recv() => match order {
+                    None => return,
+                    Some(ToNode::Directory(directory)) => self.network.update(directory),
+                    Some(ToNode::Client { session, order }) => {
+                        self.sessions.order_client(session, order);
+                    }
+                    Some(ToNode::Edge { edge, session, order }) if edge.id == self.id => {
+                        self.sessions.order_edge(session, order, reply.clone());
+                    }
+                    Some(ToNode::Edge { edge, session, order }) => {
+                        self.passing.pass(edge, session, order);
+                    }
+                    Some(ToNode::Registered { .. } | ToNode::Refused { .. }) => {}
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the viewer asked for.
+
+use std::{path::PathBuf, time::Duration};
+
+use gibbon_mdc::Config;
+use gibbon_media::Description;
+
+/// What the viewer asked for.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Playout delay and concealment.
+    pub merger: Config,
+    /// Receive just this description.
+    pub only: Option<Description>,
+    /// End after this much play; none: when told to.
+    pub duration: Option<Duration>,
+    /// Decode pictures; else verdicts are by what arrives alone.
+    pub decode: bool,
+    /// Where frame hashes go.
+    pub framehash: Option<PathBuf>,
+    /// Where the recording goes: a path or `pipe:1`.
+    pub record: Option<String>,
+}
