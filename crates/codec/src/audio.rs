@@ -71,8 +71,8 @@ impl AudioEncoder {
     }
 }
 
-fn encode_error(source: ffmpeg_next::Error) -> Error {
-    Error::Encode { codec: LIBOPUS, source }
+fn encode_error(reason: ffmpeg_next::Error) -> Error {
+    Error::Encode { codec: LIBOPUS, reason }
 }
 
 /// An Opus decoder. To join a stream or go on after a gap, [`reset`](Self::reset) it and decode the
@@ -148,6 +148,6 @@ fn interleaved(frame: &frame::Audio, channels: u8) -> Result<Vec<f32>, Error> {
     }
 }
 
-fn decode_error(source: ffmpeg_next::Error) -> Error {
-    Error::Decode { codec: "Opus", source }
+fn decode_error(reason: ffmpeg_next::Error) -> Error {
+    Error::Decode { codec: "Opus", reason }
 }

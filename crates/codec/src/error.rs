@@ -4,40 +4,41 @@ use ffmpeg_next as ffmpeg;
 
 use crate::captions;
 
-/// Why media could not be read, coded, decoded or written.
+/// Why media could not be read, coded, decoded or written. The text says all: the reasons in it are not told
+/// again as sources.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file or URL cannot be opened, or is not media.
-    #[error("cannot open {file}: {source}")]
+    #[error("cannot open {file}: {reason}")]
     Open {
         /// What was to be opened.
         file: String,
         /// FFmpeg's reason.
-        source: ffmpeg::Error,
+        reason: ffmpeg::Error,
     },
     /// The file or URL stopped yielding data for a reason other than its end.
-    #[error("cannot go on reading {file}: {source}")]
+    #[error("cannot go on reading {file}: {reason}")]
     Read {
         /// What was being read.
         file: String,
         /// FFmpeg's reason.
-        source: ffmpeg::Error,
+        reason: ffmpeg::Error,
     },
     /// The captions cannot be read.
-    #[error("cannot read captions {file}: {source}")]
+    #[error("cannot read captions {file}: {reason}")]
     CaptionFile {
         /// The WebVTT file.
         file: String,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The captions are not WebVTT.
-    #[error("{file}: {source}")]
+    #[error("{file}: {reason}")]
     Captions {
         /// The WebVTT file.
         file: String,
         /// Line and problem.
-        source: captions::Invalid,
+        reason: captions::Invalid,
     },
     /// There is nothing in the file to show or play.
     #[error("{0} has neither pictures nor sound")]
@@ -48,8 +49,8 @@ pub enum Error {
     /// The length of the media is not known: it is live.
     #[error("{0} has no known length: use a file")]
     NoLength(String),
-    /// There is too little of the media.
-    #[error("{file} is too short: {needed:?} are needed")]
+    /// There is, or is to be used, too little of the media.
+    #[error("{file}: too short, or too little of it asked for: {needed:?} are needed")]
     TooShort {
         /// The file.
         file: String,
@@ -101,20 +102,20 @@ pub enum Error {
         rule: &'static str,
     },
     /// An encoder refused its settings or its input.
-    #[error("encoding {codec}: {source}")]
+    #[error("encoding {codec}: {reason}")]
     Encode {
         /// The encoder.
         codec: &'static str,
         /// FFmpeg's reason.
-        source: ffmpeg::Error,
+        reason: ffmpeg::Error,
     },
     /// A coded frame cannot be decoded.
-    #[error("decoding {codec}: {source}")]
+    #[error("decoding {codec}: {reason}")]
     Decode {
         /// The decoder.
         codec: &'static str,
         /// FFmpeg's reason.
-        source: ffmpeg::Error,
+        reason: ffmpeg::Error,
     },
     /// A coded frame was decoded, but not whole.
     #[error("decoding {codec}: {problem}")]
@@ -128,12 +129,12 @@ pub enum Error {
     #[error("converting: {0}")]
     Convert(ffmpeg::Error),
     /// The recording cannot be written.
-    #[error("cannot record to {file}: {source}")]
+    #[error("cannot record to {file}: {reason}")]
     Record {
         /// The recording.
         file: String,
         /// FFmpeg's reason.
-        source: ffmpeg::Error,
+        reason: ffmpeg::Error,
     },
     /// The recording was ended before anything came that it could begin with.
     #[error("nothing was recorded to {0}: no picture that decoding can begin with has come")]

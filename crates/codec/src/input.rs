@@ -55,7 +55,7 @@ impl Input {
     /// Opens `file`, a path or URL. Without `sound`, sound is passed over.
     pub(crate) fn open(file: &str, sound: bool) -> Result<Self, Error> {
         crate::ffmpeg::ready();
-        let open_error = |source| Error::Open { file: file.to_owned(), source };
+        let open_error = |reason| Error::Open { file: file.to_owned(), reason };
         if file.contains('\0') {
             return Err(open_error(ffmpeg::Error::InvalidData));
         }
@@ -134,7 +134,7 @@ impl Input {
                 Ok(()) => return self.enqueue(packet),
                 Err(ffmpeg::Error::Eof) => return self.end_pass(),
                 Err(ffmpeg::Error::InvalidData) => continue,
-                Err(source) => return Err(Error::Read { file: self.file.clone(), source }),
+                Err(reason) => return Err(Error::Read { file: self.file.clone(), reason }),
             }
         }
         Err(self.damaged("nothing but damaged packets".to_owned()))
@@ -166,7 +166,7 @@ impl Input {
     fn rewind(&mut self) -> Result<(), Error> {
         let reopened = format::input(&self.file);
         self.context =
-            reopened.map_err(|source| Error::Open { file: self.file.clone(), source })?;
+            reopened.map_err(|reason| Error::Open { file: self.file.clone(), reason })?;
         Ok(())
     }
 

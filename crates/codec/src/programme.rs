@@ -259,8 +259,8 @@ fn read_captions(path: &PathBuf) -> Result<Vec<captions::Caption>, Error> {
         0..=MAX_CAPTION_FILE => fs::read_to_string(path),
         _ => Err(too_long()),
     };
-    let text = read().map_err(|source| Error::CaptionFile { file: file.clone(), source })?;
-    captions::parse(&text).map_err(|source| Error::Captions { file, source })
+    let text = read().map_err(|reason| Error::CaptionFile { file: file.clone(), reason })?;
+    captions::parse(&text).map_err(|reason| Error::Captions { file, reason })
 }
 
 /// How the input is looped at `rate`; not at all if its length is unknown.

@@ -49,7 +49,7 @@ impl Recorder {
     /// Creates the recording `file` (a path or an FFmpeg URL such as `pipe:1`) of a stream.
     pub fn create(file: &str, catalog: &Catalog) -> Result<Self, Error> {
         crate::ffmpeg::ready();
-        let record_error = |source| Error::Record { file: file.to_owned(), source };
+        let record_error = |reason| Error::Record { file: file.to_owned(), reason };
         if file.contains('\0') {
             return Err(record_error(ffmpeg::Error::InvalidData));
         }
@@ -169,8 +169,8 @@ impl Recorder {
         packet.write_interleaved(&mut self.output).map_err(|e| self.record_error(e))
     }
 
-    fn record_error(&self, source: ffmpeg::Error) -> Error {
-        Error::Record { file: self.file.clone(), source }
+    fn record_error(&self, reason: ffmpeg::Error) -> Error {
+        Error::Record { file: self.file.clone(), reason }
     }
 }
 

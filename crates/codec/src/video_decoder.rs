@@ -70,11 +70,11 @@ fn open(codec: Codec) -> Result<decoder::Video, Error> {
     decoder.video().map_err(decode_error)
 }
 
-fn decode_error(source: ffmpeg_next::Error) -> Error {
-    if source == crate::ffmpeg::AGAIN {
+fn decode_error(reason: ffmpeg_next::Error) -> Error {
+    if reason == crate::ffmpeg::AGAIN {
         return incomplete("no picture: the chain does not begin with a keyframe");
     }
-    Error::Decode { codec: H264, source }
+    Error::Decode { codec: H264, reason }
 }
 
 fn incomplete(problem: &'static str) -> Error {

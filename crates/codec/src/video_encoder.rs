@@ -97,8 +97,8 @@ impl VideoEncoder {
     }
 }
 
-fn encode_error(source: ffmpeg_next::Error) -> Error {
-    Error::Encode { codec: LIBX264, source }
+fn encode_error(reason: ffmpeg_next::Error) -> Error {
+    Error::Encode { codec: LIBX264, reason }
 }
 
 /// `tune=zerolatency` would turn on sliced threads; with one thread and one slice the bytes do not
