@@ -13,8 +13,9 @@ use crate::script::Script;
 
 /// Steps of one script: more would only be slow.
 const MAX_STEPS: usize = 512;
-/// The longest time between two steps, in units of 100 µs.
+/// The longest time between two steps, in units of 100 µs, and the longest session.
 const MAX_WAIT: u16 = 20_000;
+const MAX_SESSION: Duration = Duration::from_secs(20);
 
 /// Plays a script: a catalog, then what happens to its merger.
 pub fn merger(input: &[u8]) {
@@ -150,7 +151,7 @@ impl Viewer {
 
     /// Lets time pass and takes what is due.
     fn wait(&mut self, units: u16) {
-        self.now += Duration::from_micros(100) * u32::from(units);
+        self.now = (self.now + Duration::from_micros(100) * u32::from(units)).min(MAX_SESSION);
         while let Some(due) = self.merger.poll(self.now) {
             self.check(due);
         }
