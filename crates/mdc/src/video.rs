@@ -178,7 +178,7 @@ impl Video {
 
     fn concealed(&self, n: FrameNumber, deadline: Duration, how: Conceal) -> Option<Candidate> {
         let before = n.0.checked_sub(1).and_then(|n| self.decodable(FrameNumber(n), deadline));
-        let after = || self.decodable(FrameNumber(n.0 + 1), deadline);
+        let after = || self.decodable(FrameNumber(n.0.saturating_add(1)), deadline);
         match (how, before) {
             (Conceal::Repeat, Some(before)) => Some(Candidate::Repeat(before)),
             (Conceal::Blend, Some(before)) => Some(
