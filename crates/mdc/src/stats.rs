@@ -1,4 +1,4 @@
-//! What a session has seen, in the words of the player's report (DESIGN.md §11).
+//! What a session has seen, in the words of the player's report (`docs/report.md`).
 
 use gibbon_media::FrameRate;
 use serde::{Deserialize, Serialize};

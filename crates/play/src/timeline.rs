@@ -2,7 +2,7 @@
 //! hand-offs and recoveries marked above and across, and a lane of what the viewer saw.
 //!
 //! Where two edges deliver a description at once, they share the height of its lane: the crossing looks
-//! like a step. A frame that was not central is never thinner than [`MIN_SEEN`] pixels, however long the
+//! like a step. A frame that was not central is never thinner than `MIN_SEEN` pixels, however long the
 //! session was.
 
 mod canvas;

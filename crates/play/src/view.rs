@@ -1,6 +1,6 @@
 //! The live view of a session on stderr: a few lines drawn again in place where that is a terminal, with
 //! what happens scrolling by above them; else a line for each thing that happens and one of status now
-//! and then. What a view says is pure ([`render`], [`summary`]); [`View`] only writes it.
+//! and then. What a view says is pure ([`render`], `summary`); [`View`] only writes it.
 
 #[cfg(test)]
 mod tests;

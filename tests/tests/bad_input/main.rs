@@ -1,4 +1,4 @@
-//! Bad input (DESIGN.md §12): whatever is thrown at an edge, the origin and the coordinator gets its clear
+//! Bad input: whatever is thrown at an edge, the origin and the coordinator gets its clear
 //! error, and a session on the same edge sees nothing of it.
 
 mod attacker;
