@@ -116,7 +116,7 @@ pub async fn with_bad_messages(attacker: &Attacker) -> anyhow::Result<()> {
     let subscribe = request("live/bbb")?.encode();
     let description = |message, body: &[u8]| stream(StreamKind::Description, message, body);
     let session = |json: &str| json_stream(StreamKind::Session, json);
-    let cases: [(&str, Vec<u8>, bool); 12] = [
+    let cases: [(&str, Vec<u8>, bool); 13] = [
         (
             "message of 1048577 bytes is longer than 1048576",
             oversized(StreamKind::Session, JSON, MAX_JSON),
@@ -144,6 +144,7 @@ pub async fn with_bad_messages(attacker: &Attacker) -> anyhow::Result<()> {
             session(&format!(r#"{{"type":"hello","grant":{}"#, "[".repeat(1000))),
             false,
         ),
+        ("unknown request 0x2", description(kind::UPDATE, &subscribe), false),
         ("unknown stream kind 0x5", vec![5], false),
     ];
     for (reason, bytes, finish) in cases {
