@@ -157,9 +157,9 @@ pub struct Recovery {
     pub attached_ms: Option<u64>,
     /// When its first frame came.
     pub first_frame_ms: Option<u64>,
-    /// Side frames shown because of it.
+    /// How long side frames were shown from `last_frame_ms` to a playout delay after `attached_ms`.
     pub side_ms: u64,
-    /// Frozen frames shown because of it.
+    /// How long frozen frames were shown in that time.
     pub frozen_ms: u64,
 }
 

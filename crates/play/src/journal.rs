@@ -177,12 +177,29 @@ impl Journal {
             _ if full => {}
             _ => self.spans.push(VerdictSpan { verdict, from_ms, to_ms }),
         }
-        for recovery in self.recoveries.iter_mut().rev().take_while(|r| r.attached_ms.is_none()) {
-            match verdict {
-                Verdict::Central => {}
-                Verdict::Side => recovery.side_ms += ms(length),
-                Verdict::Frozen => recovery.frozen_ms += ms(length),
-            }
+    }
+
+    /// How long frames of a verdict were shown between two moments.
+    fn shown_between(&self, verdict: Verdict, from_ms: u64, to_ms: u64) -> u64 {
+        let within =
+            |span: &VerdictSpan| span.to_ms.min(to_ms).saturating_sub(span.from_ms.max(from_ms));
+        self.spans.iter().filter(|span| span.verdict == verdict).map(within).sum()
+    }
+
+    /// What a loss did to the picture shows up to a playout delay after another edge delivers in time.
+    fn weigh_recoveries(&mut self, now: Duration, playout_delay: Duration) {
+        let weights: Vec<_> = self
+            .recoveries
+            .iter()
+            .map(|recovery| {
+                let from = recovery.last_frame_ms.unwrap_or(recovery.detected_ms);
+                let to = recovery.attached_ms.map_or(ms(now), |at| at + ms(playout_delay));
+                let shown = |verdict| self.shown_between(verdict, from, to);
+                (shown(Verdict::Side), shown(Verdict::Frozen))
+            })
+            .collect();
+        for (recovery, (side, frozen)) in self.recoveries.iter_mut().zip(weights) {
+            (recovery.side_ms, recovery.frozen_ms) = (side, frozen);
         }
     }
 
@@ -222,7 +239,8 @@ impl Journal {
     }
 
     /// All of it; what is still open ends now.
-    pub fn finish(mut self, now: Duration) -> Records {
+    pub fn finish(mut self, now: Duration, playout_delay: Duration) -> Records {
+        self.weigh_recoveries(now, playout_delay);
         for at in std::mem::take(&mut self.open) {
             self.legs[at].to_ms = ms(now);
         }
@@ -296,7 +314,7 @@ mod tests {
         journal.frame(at(990), Description::One, &b, true);
         journal.note(at(1000), &attached(&b, Some(order)));
         journal.leg_ended(at(1100), Description::One, &a);
-        let records = journal.finish(at(2000));
+        let records = journal.finish(at(2000), at(1000));
         let step = &records.handoffs[0].steps[0];
         assert_eq!((step.attached_ms, step.detached_ms), (Some(1000), Some(1100)));
         assert_eq!(step.duplicate_frames, 1);
@@ -321,9 +339,9 @@ mod tests {
             &Note::Attached { description: Description::Zero, edge: b, order: None },
         );
         journal.shown(at(1070), at(40), Verdict::Side);
-        let recovery = &journal.finish(at(2000)).recoveries[0];
+        let recovery = &journal.finish(at(2000), at(1000)).recoveries[0];
         assert_eq!(recovery.cause, "closed");
         assert_eq!((recovery.last_frame_ms, recovery.first_frame_ms), (Some(900), Some(1050)));
-        assert_eq!((recovery.attached_ms, recovery.side_ms), (Some(1060), 40));
+        assert_eq!((recovery.attached_ms, recovery.side_ms), (Some(1060), 80));
     }
 }

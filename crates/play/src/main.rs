@@ -204,7 +204,8 @@ fn conclude(
         let why = failure.unwrap_or_else(|| "it was stopped before anything came".into());
         anyhow::bail!("nothing was played of {}: {why}", options.stream);
     };
-    let records = journal.finish(duration);
+    let playout_delay = Duration::from_millis(playing.stats.playout_delay.latest);
+    let records = journal.finish(duration, playout_delay);
     let [first, second] = &ticket.edges;
     let startup = playing.first_shown.map(|at| before + at);
     let report = Report {
