@@ -338,7 +338,7 @@ mod tests {
             at(1060),
             &Note::Attached { description: Description::Zero, edge: b, order: None },
         );
-        journal.shown(at(1070), at(40), Verdict::Side);
+        journal.shown(at(1040), at(40), Verdict::Side);
         let recovery = &journal.finish(at(2000), at(1000)).recoveries[0];
         assert_eq!(recovery.cause, "closed");
         assert_eq!((recovery.last_frame_ms, recovery.first_frame_ms), (Some(900), Some(1050)));
