@@ -2,10 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use gibbon_control::{
@@ -13,7 +10,7 @@ use gibbon_control::{
     node::{FromNode, NodeReport, ToNode},
 };
 use gibbon_media::{MediaTime, NodeId, SessionId};
-use gibbon_net::Endpoint;
+use gibbon_net::{Endpoint, publish::Subscribers};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -35,7 +32,7 @@ pub struct Edge {
     verifier: OnceLock<GrantVerifier>,
     pub coordinator: Arc<Coordinator>,
     /// Subscriptions that other edges have to this one.
-    pub downstreams: AtomicU32,
+    pub downstreams: Subscribers,
 }
 
 impl Edge {
@@ -53,7 +50,7 @@ impl Edge {
             coordinator,
             grant_key,
             verifier: OnceLock::new(),
-            downstreams: AtomicU32::new(0),
+            downstreams: Subscribers::default(),
         })
     }
 
@@ -79,7 +76,7 @@ impl Edge {
             streams: Vec::new(),
             sessions: self.sessions.report(),
             upstreams: self.relays.report(),
-            downstreams: self.downstreams.load(Ordering::Relaxed),
+            downstreams: self.downstreams.count(),
         }
     }
 

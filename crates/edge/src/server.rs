@@ -1,9 +1,6 @@
 //! Takes connections in and hands each stream to what serves it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use gibbon_media::Role;
 use gibbon_net::{
@@ -102,26 +99,10 @@ async fn downstream(
             return Ok(());
         }
     };
-    let counted = Counted::new(&edge.downstreams);
+    let _counted = edge.downstreams.enter();
     let tracks = demand.relay.tracks.clone();
     let sent = Arc::new(Sent::default());
     publish::serve(connection.clone(), sender, receiver, request, &ready.catalog, tracks, sent)
         .await?;
-    drop(counted);
     Ok(())
-}
-
-struct Counted<'a>(&'a AtomicU32);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

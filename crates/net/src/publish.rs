@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,33 @@ pub struct Sent {
     pub bytes: AtomicU64,
     /// Groups given up because the subscriber was too slow.
     pub superseded: AtomicU64,
+}
+
+/// Counts the subscriptions being served.
+#[derive(Debug, Default)]
+pub struct Subscribers(AtomicU32);
+
+/// One of them; dropped when it ends.
+#[derive(Debug)]
+pub struct Subscriber<'a>(&'a Subscribers);
+
+impl Subscribers {
+    /// One more, for as long as the value lives.
+    pub fn enter(&self) -> Subscriber<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Subscriber(self)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Subscriber<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a subscription ended.

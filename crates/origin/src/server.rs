@@ -7,7 +7,7 @@ use gibbon_media::{Role, StreamName};
 use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::MessageError,
-    publish::{self, Sent},
+    publish::{self, Sent, Subscribers},
     wire::{RejectCode, Rejected, StreamKind, kind},
 };
 
@@ -16,19 +16,20 @@ use crate::source::Source;
 /// What this origin publishes.
 pub struct Origin {
     sources: HashMap<StreamName, Source>,
+    downstreams: Subscribers,
 }
 
 impl Origin {
     pub fn new(sources: Vec<Source>) -> Arc<Self> {
         let sources = sources.into_iter().map(|s| (s.catalog.stream.clone(), s)).collect();
-        Arc::new(Self { sources })
+        Arc::new(Self { sources, downstreams: Subscribers::default() })
     }
 
     /// For the coordinator.
     pub fn report(&self) -> NodeReport {
         let mut streams: Vec<_> = self.sources.values().map(|s| s.catalog.clone()).collect();
         streams.sort_by(|a, b| a.stream.cmp(&b.stream));
-        NodeReport { streams, ..NodeReport::default() }
+        NodeReport { streams, downstreams: self.downstreams.count(), ..NodeReport::default() }
     }
 }
 
@@ -93,6 +94,7 @@ async fn subscription(
         edge = %peer.id, stream = %request.stream, description = %request.description,
         start = ?request.start, "subscribed"
     );
+    let _counted = origin.downstreams.enter();
     let tracks = source.tracks[request.description.index()].clone();
     let (connection, catalog, sent) = (connection.clone(), &source.catalog, Arc::<Sent>::default());
     publish::serve(connection, sender, receiver, request, catalog, tracks, sent).await.map(|_| ())
