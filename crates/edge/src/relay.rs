@@ -26,6 +26,8 @@ const BACKLOG: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(3);
 /// Who wants a description waits this long for its first source.
 pub const FIRST_SOURCE_WITHIN: Duration = Duration::from_secs(5);
+/// A bootstrap that has been told to end after a group has this long to do so: the longest group, and some.
+const BOOTSTRAP_ENDS_WITHIN: Duration = Duration::from_secs(12);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// Streams that an edge relays at once.
@@ -386,8 +388,12 @@ async fn change_upstream(
     let boundary = ready.catalog.grid(relay.description).first_not_begun(relay.tracks.live());
     let (pull, source) = connect(relays, relay, Some(boundary)).await?;
     old.end_after(boundary.previous()).await;
-    if let Err(why) = old.ended().await {
-        tracing::warn!(stream = %relay.stream, why, "the bootstrap was lost before the boundary");
+    match tokio::time::timeout(BOOTSTRAP_ENDS_WITHIN, old.ended()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            tracing::warn!(stream = %relay.stream, why, "the bootstrap was lost before the boundary");
+        }
+        Err(_) => tracing::warn!(stream = %relay.stream, "the bootstrap did not end; it is cancelled"),
     }
     Some((pull, source))
 }
