@@ -22,7 +22,7 @@ use crate::{
     edges::{Edges, Event, LegId},
     journal::{Journal, reason_word},
     playing::{Finished, Playing},
-    settings::Settings,
+    settings::{PIPE, Settings},
     view::{Snapshot, View},
 };
 
@@ -144,7 +144,7 @@ impl Engine {
             if Description::BOTH.iter().all(|d| self.hands.is_lost(*d)) {
                 break Some("no edge is left to play from".to_owned());
             }
-            if self.is_over() {
+            if self.is_over() || self.nobody_watches() {
                 break None;
             }
         };
@@ -164,6 +164,12 @@ impl Engine {
             }
             None => self.now() >= duration + FIRST_LEGS_WITHIN,
         }
+    }
+
+    /// Whether the program at the other end of the pipe has been closed.
+    fn nobody_watches(&self) -> bool {
+        let piped = self.settings.record.as_deref() == Some(PIPE);
+        piped && self.playing.as_ref().is_some_and(Playing::recording_has_ended)
     }
 
     fn next_deadline(&self) -> Duration {

@@ -21,7 +21,7 @@ use gibbon_media::{Description, MediaTime, NodeId, StreamName};
 use gibbon_net::{Endpoint, identity};
 use gibbon_play::{
     engine::{Engine, Played},
-    settings::Settings,
+    settings::{PIPE, Settings},
     timeline,
     view::View,
 };
@@ -172,7 +172,7 @@ fn settings(options: &Options) -> Settings {
         decode: !options.no_decode,
         framehash: options.framehash.clone(),
         record: match (&options.record, options.pipe) {
-            (_, true) => Some("pipe:1".into()),
+            (_, true) => Some(PIPE.into()),
             (file, false) => file.as_ref().map(|file| file.display().to_string()),
         },
     }
@@ -247,6 +247,11 @@ fn conclude(
         file.iter().for_each(|file| view.wrote(what, file));
     }
     view.finish(&report);
+    match playing.recorded {
+        // Who closes the program at the other end of the pipe has seen enough.
+        Err(error) if !options.pipe => return Err(error),
+        _ => {}
+    }
     match failure {
         Some(why) => anyhow::bail!("{why}"),
         None => Ok(ExitCode::SUCCESS),

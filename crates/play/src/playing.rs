@@ -48,6 +48,8 @@ pub struct Finished {
     pub latencies: Latencies,
     /// When the first frame was due and shown, from session start.
     pub first_shown: Option<Duration>,
+    /// Whether the recording, if there was to be one, is complete.
+    pub recorded: anyhow::Result<()>,
 }
 
 impl Playing {
@@ -106,6 +108,11 @@ impl Playing {
         let Some(zero) = self.merger.deadline_of(self.catalog.created) else { return origin };
         let delay = Duration::from_millis(self.merger.stats().playout_delay.initial);
         self.catalog.created + (now + delay).saturating_sub(zero)
+    }
+
+    /// Whether a recording has ended by itself.
+    pub fn recording_has_ended(&self) -> bool {
+        self.recording.as_ref().is_some_and(Recording::has_ended)
     }
 
     /// Feeds the screen with what is to be shown next.
@@ -217,10 +224,9 @@ impl Playing {
         }
         let stats = self.merger.finish(now);
         let shows = self.screen.map(Screen::finish).transpose()?.unwrap_or_default();
-        if let Some(recording) = self.recording {
-            recording.finish()?;
-        }
+        let recorded = self.recording.map_or(Ok(()), Recording::finish);
         let first_shown = self.first_shown;
-        Ok(Finished { catalog: self.catalog, stats, shows, latencies: self.latencies, first_shown })
+        let (catalog, latencies) = (self.catalog, self.latencies);
+        Ok(Finished { catalog, stats, shows, latencies, first_shown, recorded })
     }
 }

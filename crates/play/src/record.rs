@@ -65,6 +65,11 @@ impl Recording {
         }
     }
 
+    /// Whether it has ended before it was told to: nobody reads the pipe any more, or the disk is full.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Completes the recording.
     pub fn finish(self) -> anyhow::Result<()> {
         drop(self.jobs);

@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use gibbon_mdc::Config;
 use gibbon_media::Description;
 
+/// Where a recording goes that is piped to another program: standard output.
+pub const PIPE: &str = "pipe:1";
+
 /// What the viewer asked for.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,6 +21,6 @@ pub struct Settings {
     pub decode: bool,
     /// Where frame hashes go.
     pub framehash: Option<PathBuf>,
-    /// Where the recording goes: a path or `pipe:1`.
+    /// Where the recording goes: a path or [`PIPE`].
     pub record: Option<String>,
 }
