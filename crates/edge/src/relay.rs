@@ -393,7 +393,9 @@ async fn change_upstream(
         Ok(Err(why)) => {
             tracing::warn!(stream = %relay.stream, why, "the bootstrap was lost before the boundary");
         }
-        Err(_) => tracing::warn!(stream = %relay.stream, "the bootstrap did not end; it is cancelled"),
+        Err(_) => {
+            tracing::warn!(stream = %relay.stream, "the bootstrap did not end; it is cancelled")
+        }
     }
     Some((pull, source))
 }

@@ -133,8 +133,6 @@ fn judge(
     memory: &Series,
     tasks: &Series,
 ) -> anyhow::Result<bool> {
-    let known = network.portal.handoffs()?;
-    let completed = known.iter().filter(|h| h.outcome == HandoffOutcome::Completed).count();
     let (mut side, mut frozen, mut expected, mut gaps) = (0, 0, 0, 0);
     for player in players {
         let (status, report) = player.finish()?;
@@ -144,6 +142,9 @@ fn judge(
         expected += report.frames.expected;
         gaps += report.audio.gap_ms;
     }
+    // The last ones were under way until now.
+    let known = network.portal.handoffs()?;
+    let completed = known.iter().filter(|h| h.outcome == HandoffOutcome::Completed).count();
     println!("\n{completed} of {} hand-offs completed", handoffs.len());
     println!("{expected} frames: side {side}, frozen {frozen}; gaps in sound {gaps} ms");
     let mut well = side == 0 && frozen == 0 && gaps == 0 && completed == handoffs.len();
