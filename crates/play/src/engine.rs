@@ -9,21 +9,22 @@ use std::{
 use gibbon_control::{portal::SessionTicket, session::Order};
 use gibbon_handoff::{
     OrderId, ToClient,
-    client::{Action, Event as HandEvent, Hands, Note, Start as HandStart},
+    client::{Action, Event as HandEvent, Hands, Start as HandStart},
     timers::ClientTimer,
     watch::{LegWatch, Verdict as LegVerdict},
 };
 use gibbon_mdc::{Admission, ChainKey, Due, Sound};
-use gibbon_media::{Description, GroupId, Medium, NodeId, StreamName};
+use gibbon_media::{Description, GroupId, Medium, NodeId, SessionId, StreamName};
 use gibbon_net::{Endpoint, wire::Start};
 use tokio::sync::mpsc;
 
 use crate::{
     edges::{Edges, Event, LegId},
-    journal::{Journal, reason_word},
+    journal::Journal,
     playing::{Finished, Playing},
     settings::{PIPE, Settings},
     view::{Snapshot, View},
+    words,
 };
 
 /// Legs are judged, and the view is drawn, this often.
@@ -52,7 +53,7 @@ pub struct Engine {
     journal: Journal,
     view: View,
     stream: StreamName,
-    ticket: SessionTicket,
+    session: SessionId,
 }
 
 /// A leg as the engine sees it.
@@ -108,7 +109,7 @@ impl Engine {
             journal: Journal::default(),
             view,
             stream,
-            ticket,
+            session: ticket.session,
         };
         engine.carry_out(actions);
         engine
@@ -130,7 +131,6 @@ impl Engine {
                     if let Some(event) = event {
                         self.network(event)?;
                     }
-                    self.network_waiting()?;
                 }
                 () = tokio::time::sleep_until((self.started + deadline).into()) => {}
                 _ = tick.tick() => self.tick(),
@@ -267,7 +267,7 @@ impl Engine {
                 None => watch.heard(at),
             }
         }
-        self.judge(leg.description, &leg.edge.clone());
+        self.judge(leg.description, &leg.edge);
     }
 
     fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
@@ -281,7 +281,7 @@ impl Engine {
         // Orders come over every connection that is alive.
         if self.newest_order < Some(order.order()) {
             self.newest_order = Some(order.order());
-            self.view.event(self.now(), &describe(&order));
+            self.view.event(self.now(), &words::of_order(&order));
         }
         let description = match &order {
             ToClient::Attach { description, .. } | ToClient::Return { description, .. } => {
@@ -339,7 +339,7 @@ impl Engine {
                 Action::Note(note) => {
                     let now = self.now();
                     self.journal.note(now, &note);
-                    if let Some(text) = describe_note(&note) {
+                    if let Some(text) = words::of_note(&note) {
                         self.view.event(now, &text);
                     }
                 }
@@ -489,7 +489,7 @@ impl Engine {
         let now = self.now();
         let mut snapshot = Snapshot {
             stream: self.stream.to_string(),
-            session: self.ticket.session.to_string(),
+            session: self.session.to_string(),
             elapsed: now,
             legs: self.hands.legs(),
             ..Snapshot::default()
@@ -525,35 +525,4 @@ impl Engine {
 
 fn key(leg: &LegId) -> (Description, NodeId) {
     (leg.description, leg.edge.clone())
-}
-
-fn describe(order: &ToClient) -> String {
-    match order {
-        ToClient::Attach { description, from, to, start, .. } => {
-            format!(
-                "order: take description {description} from {to} instead of {from}, from group {start} on"
-            )
-        }
-        ToClient::Return { description, to, .. } => {
-            format!("order: take description {description} from {to} again")
-        }
-        ToClient::Finish { edge, .. } => format!("order: close the connection to {edge}"),
-    }
-}
-
-fn describe_note(note: &Note) -> Option<String> {
-    Some(match note {
-        Note::Attached { description, edge, .. } => {
-            format!("description {description} from {edge}")
-        }
-        // The new leg has been told of.
-        Note::Detached { .. } => return None,
-        Note::RolledBack { description, reason, .. } => {
-            format!("description {description} stays where it was: {}", reason_word(*reason))
-        }
-        Note::Recovering { description, from, cause } => {
-            format!("description {description} lost {from}: {}", reason_word(*cause))
-        }
-        Note::Lost { description } => format!("description {description}: no edge left to try"),
-    })
 }

@@ -19,5 +19,6 @@ mod screen;
 pub mod settings;
 pub mod timeline;
 pub mod view;
+mod words;
 
 pub use gibbon_control::report;
