@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use gibbon_media::{MediaTime, NodeId, SessionId, StreamName};
+use gibbon_media::{MediaTime, NodeId, Placement, Priority, SessionId, StreamName};
 use gibbon_net::{Certificates, identity};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,12 @@ pub struct Grant {
     pub stream: StreamName,
     /// Edges to turn to when one is lost, best first.
     pub standbys: Vec<NodeId>,
+    /// How its legs are meant to be placed.
+    #[serde(default)]
+    pub placement: Placement,
+    /// How much it matters at a full edge.
+    #[serde(default)]
+    pub priority: Priority,
     /// Not valid from then on; µs since the epoch.
     pub expires: MediaTime,
 }
@@ -130,6 +136,8 @@ mod tests {
             session: SessionId(1),
             stream: "live/bbb".parse().unwrap(),
             standbys: vec!["edge-b".parse().unwrap()],
+            placement: Placement::Diverse,
+            priority: Priority::default(),
             expires: MediaTime(1000),
         };
         let (text, now) = (signer.sign(&grant), MediaTime(999));

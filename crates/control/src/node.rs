@@ -1,10 +1,12 @@
 //! Between a node and the coordinator, over a control stream that the node opens.
 
-use gibbon_handoff::{FromEdge, Report, Term, ToEdge};
-use gibbon_media::{Catalog, Description, NodeId, Role, SessionId, StreamName};
+use gibbon_handoff::{FromEdge, Term, ToEdge};
+use gibbon_media::{
+    Catalog, Description, NodeId, Placement, Priority, Role, SessionId, StreamName,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::session::Order;
+use crate::session::{ClientReport, Order};
 
 pub use crate::address::NodeAddress;
 
@@ -46,6 +48,9 @@ pub enum FromNode {
         failure_domain: Option<String>,
         /// Legs it can carry at once.
         capacity_legs: u32,
+        /// What it can send to clients at once, in kbit/s, if that is limited.
+        #[serde(default)]
+        capacity_kbps: Option<u64>,
     },
     /// The whole of what it holds; sent every reporting interval and when something changed.
     Report(NodeReport),
@@ -60,8 +65,8 @@ pub enum FromNode {
     Client {
         /// The client's session.
         session: SessionId,
-        /// Where its legs are and how it carries out its newest order.
-        report: Report,
+        /// How things stand there.
+        report: ClientReport,
     },
 }
 
@@ -76,6 +81,23 @@ pub struct NodeReport {
     pub upstreams: Vec<UpstreamReport>,
     /// Subscriptions that other nodes have to it.
     pub downstreams: u32,
+    /// What its legs take, in kbit/s, by the rates at which their descriptions arrive.
+    #[serde(default)]
+    pub kbps: u64,
+    /// Whether it wants to be emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
+}
+
+/// An edge that wants to be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Draining {
+    /// What is left then is cut, in ms.
+    pub within_ms: u64,
+    /// Sessions begun to be moved per second, at most.
+    pub rate: f64,
+    /// Whether the process stays when it is empty, until the drain is taken back.
+    pub stay: bool,
 }
 
 /// One session at one edge.
@@ -85,6 +107,12 @@ pub struct SessionReport {
     pub session: SessionId,
     /// What it watches.
     pub stream: StreamName,
+    /// How its legs are meant to be placed, by its grant.
+    #[serde(default)]
+    pub placement: Placement,
+    /// How much it matters, by its grant.
+    #[serde(default)]
+    pub priority: Priority,
     /// Descriptions that the edge serves it.
     pub legs: Vec<Description>,
 }
@@ -145,6 +173,19 @@ pub enum ToNode {
         /// The order.
         order: ToEdge,
     },
+    /// A renewed grant for a client, in-band.
+    Renew {
+        /// The client's session.
+        session: SessionId,
+        /// The grant.
+        grant: String,
+        /// The standbys it names, best first, and where they are.
+        standbys: Vec<NodeAddress>,
+    },
+    /// The edge is to be emptied.
+    Drain(Draining),
+    /// The edge is wanted again.
+    Undrain,
     /// An order to a client, in-band.
     Client {
         /// The client's session.

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use gibbon_handoff::{Cause, InfoSender, Move, Reason, Source};
-use gibbon_media::{Description, GroupId, HandoffId, NodeId, Role, Scheme, SessionId, StreamName};
+use gibbon_media::{
+    Description, GroupId, HandoffId, NodeId, Placement, Priority, Role, Scheme, SessionId,
+    StreamName,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::node::{Location, NodeAddress, UpstreamReport};
+use crate::node::{Draining, Location, NodeAddress, UpstreamReport};
 
 /// Where the portal listens unless told otherwise.
 pub const DEFAULT_PORTAL: &str = "127.0.0.1:4480";
@@ -25,6 +28,15 @@ pub struct SessionRequest {
     /// Where the client is.
     #[serde(default)]
     pub location: Option<Location>,
+    /// `together` on one edge or `diverse` on two; without it `together` where an edge is named, else
+    /// `diverse` where there are edges of different failure domains.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub placement: Option<Placement>,
+    /// How much it matters where there is not room for all: 0 (least) to 9.
+    #[schema(value_type = u8)]
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 /// What a client needs to begin.
@@ -41,6 +53,9 @@ pub struct SessionTicket {
     /// Edges to turn to when one is lost, best first: those that the grant names, and where they are.
     #[schema(value_type = Vec<EdgeAddress>)]
     pub standbys: Vec<NodeAddress>,
+    /// How the legs are placed.
+    #[schema(value_type = String)]
+    pub placement: Placement,
 }
 
 /// For the OpenAPI document: the shape of a [`NodeAddress`].
@@ -72,8 +87,16 @@ pub struct NodeInfo {
     pub up: bool,
     /// Legs it carries.
     pub legs: u32,
+    /// Of these, by description.
+    pub legs_by_description: [u32; 2],
     /// Legs it can carry.
     pub capacity_legs: u32,
+    /// What its legs take, in kbit/s.
+    pub kbps: u64,
+    /// What it can send to clients, in kbit/s, if that is limited.
+    pub capacity_kbps: Option<u64>,
+    /// Whether it is being emptied.
+    pub draining: Option<Draining>,
     /// Subscriptions that other nodes have to it.
     pub downstreams: u32,
     /// What it pulls.
@@ -119,6 +142,12 @@ pub struct SessionInfo {
     /// Service provider of each description; none while it is not served.
     #[schema(value_type = Vec<Option<String>>)]
     pub edges: [Option<NodeId>; 2],
+    /// How its legs are meant to be placed.
+    #[schema(value_type = String)]
+    pub placement: Placement,
+    /// How much it matters, 0 to 9.
+    #[schema(value_type = u8)]
+    pub priority: Priority,
     /// Client device.
     pub client: ClientInfo,
     /// The hand-off under way.
@@ -154,6 +183,24 @@ pub struct HandoffRequest {
     /// Where the second edge fetches description 0 and 1: `first_edge` (default) or `origin`.
     #[schema(value_type = Vec<Option<String>>)]
     pub fetch: [Option<Source>; 2],
+}
+
+/// `POST /v1/nodes/{node}/drain`: an edge is to be emptied.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DrainRequest {
+    /// What is left then is cut, in ms.
+    pub deadline_ms: u64,
+    /// Sessions begun to be moved per second, at most.
+    pub rate: f64,
+    /// Whether the process stays when it is empty, until the drain is taken back.
+    pub stay: bool,
+}
+
+impl Default for DrainRequest {
+    fn default() -> Self {
+        Self { deadline_ms: 60_000, rate: 20.0, stay: false }
+    }
 }
 
 /// `GET /v1/handoffs`.

@@ -2,11 +2,13 @@
 
 use gibbon_handoff::Cause;
 use gibbon_mdc::{AudioStats, ByteStats, DelayStats, FrameStats, FreezeStats, TextStats};
-use gibbon_media::{Description, HandoffId, NodeId, Scheme, SessionId, StreamName};
+use gibbon_media::{Description, HandoffId, NodeId, Placement, Scheme, SessionId, StreamName};
 use serde::{Deserialize, Serialize};
 
 /// The version of this shape.
 pub const SCHEMA: u32 = 1;
+/// Stretches of side or frozen frames that a report names.
+pub const MAX_SPANS: usize = 4096;
 
 /// Positions (`*_ms`) count from session start, durations are in ms.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,8 +21,10 @@ pub struct Report {
     pub session: SessionId,
     /// How it was coded.
     pub scheme: Scheme,
-    /// `together` on one edge at the start, or `diverse` on two.
+    /// How its legs were meant to be placed.
     pub placement: Placement,
+    /// When the session started, in µs since the epoch by this machine's clock.
+    pub session_start_us: u64,
     /// From session start to its end.
     pub duration_ms: u64,
     /// From process start to the first displayed frame; none if nothing was displayed.
@@ -47,16 +51,8 @@ pub struct Report {
     pub handoffs: Vec<HandoffRecord>,
     /// Legs lost and found again without an order.
     pub recoveries: Vec<Recovery>,
-}
-
-/// Where a session's two legs are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Placement {
-    /// On one edge.
-    Together,
-    /// On two.
-    Diverse,
+    /// When side or frozen frames were shown; the newest [`MAX_SPANS`].
+    pub verdicts: Vec<VerdictSpan>,
 }
 
 /// Quantiles, in ms.
@@ -147,7 +143,7 @@ pub struct Recovery {
     pub from: NodeId,
     /// The edge that took over; none if there was none.
     pub to: Option<NodeId>,
-    /// `starved`, `closed` or `rejected`.
+    /// `starved`, `closed`, `rejected`, `late` or `lossy`; `leaving` if the edge asked to be left.
     pub cause: String,
     /// When the last frame came.
     pub last_frame_ms: Option<u64>,

@@ -1,6 +1,7 @@
 //! Between a client and an edge, over a session stream that the client opens on every connection.
 
-use gibbon_handoff::{Report, ToClient};
+use gibbon_handoff::{Reason, Report, ToClient};
+use gibbon_media::{Description, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::address::NodeAddress;
@@ -14,11 +15,34 @@ pub enum FromViewer {
         /// As the portal gave it.
         grant: String,
     },
-    /// Where its legs are and how it carries out its newest order, for the coordinator. Sent at every
-    /// change, on every connection that is alive.
-    Report(Report),
+    /// How things stand, for the coordinator. Sent at every change, on every connection that is alive.
+    Report(ClientReport),
     /// It needs nothing more from this edge; the edge says [`ToViewer::Bye`] and the client closes.
     Bye,
+}
+
+/// How things stand at a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientReport {
+    /// Where its legs are and how it carries out its newest order.
+    #[serde(flatten)]
+    pub hands: Report,
+    /// Legs past probation that are bad.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<Complaint>,
+}
+
+/// A leg is bad, and its client does not leave it at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    /// Which description.
+    pub description: Description,
+    /// Who delivers it.
+    pub edge: NodeId,
+    /// In what way: late, lossy or starved.
+    pub reason: Reason,
+    /// For how long, in ms.
+    pub for_ms: u64,
 }
 
 /// What an edge says to a client.
@@ -34,6 +58,39 @@ pub enum ToViewer {
     },
     /// An order of the coordinator.
     Order(Order),
+    /// A renewed grant.
+    Renewed {
+        /// To be shown from now on.
+        grant: String,
+        /// The standbys it names, best first, and where they are.
+        standbys: Vec<NodeAddress>,
+    },
+    /// The edge's own upstream is silent: the leg is, too, and the edge is not to blame. Repeated for as
+    /// long as it lasts.
+    Stalled {
+        /// The descriptions that stand still.
+        descriptions: Vec<Description>,
+    },
+    /// What the edge sees of the path to the client. Sent only while packets are being lost.
+    Path {
+        /// Packets sent on this connection.
+        sent: u64,
+        /// Of these, taken for lost.
+        lost: u64,
+        /// Round-trip time, in µs.
+        rtt_us: u64,
+    },
+    /// The edge is full: end this leg if the other description is safe, and take it back later.
+    LetGo {
+        /// Which description.
+        description: Description,
+    },
+    /// The edge wants to leave: go to other edges, one description at a time. Repeated until the client is
+    /// gone.
+    GoAway {
+        /// The edge ends what is left after this, in ms.
+        within_ms: u64,
+    },
     /// All the client said has been passed on.
     Bye,
 }

@@ -318,6 +318,7 @@ async fn open(
         start,
         end: None,
         priority: 0,
+        patience: None,
     };
     let subscription = Subscription::open(&link, &request).await?;
     let accepted = &subscription.accepted;

@@ -7,6 +7,7 @@ mod cue;
 mod frame;
 mod group;
 mod names;
+mod placement;
 mod time;
 
 pub use catalog::{AudioTrack, Catalog, Codec, Scheme, TextTrack, VideoTrack};
@@ -16,4 +17,5 @@ pub use group::{GroupGrid, GroupHeader, GroupId, ProducerId};
 pub use names::{
     Description, HandoffId, InvalidName, Medium, NodeId, Role, SessionId, StreamName, Track,
 };
+pub use placement::{Placement, Priority};
 pub use time::{FrameNumber, FrameRate, InvalidRate, MediaTime};

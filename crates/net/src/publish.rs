@@ -20,7 +20,7 @@ use crate::{
     close,
     message::{MessageError, Receiver, Sender},
     wire::{
-        Accepted, GroupStart, Malformed, RejectCode, Rejected, Start, Subscribe, Update,
+        Accepted, GroupStart, Malformed, RejectCode, Rejected, Resume, Start, Subscribe, Update,
         encode_message, kind,
     },
 };
@@ -207,10 +207,10 @@ impl Service {
 
     fn begin(&mut self, group: Arc<Group>) {
         let skip = match self.request.start {
-            Start::Group { group: id, resume: Some((producer, frame)) }
+            Start::Group { group: id, resume: Some(Resume { producer, frames }) }
                 if id == group.header.group && producer == group.header.producer =>
             {
-                frame
+                frames[group.header.medium.index()]
             }
             _ => 0,
         };

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 pub use frame::{FrameDecoder, GroupStart, encode_frame_head};
 pub use message::{Message, MessageDecoder, encode_message};
-pub use subscribe::{Accepted, MediaSet, RejectCode, Rejected, Start, Subscribe, Update, kind};
+pub use subscribe::{
+    Accepted, MediaSet, RejectCode, Rejected, Resume, Start, Subscribe, Update, kind,
+};
 pub use varint::{MAX_VARINT, get_varint, put_varint};
 
 /// Application protocol, negotiated in the TLS handshake.

@@ -138,6 +138,7 @@ fn request(start: Start) -> Subscribe {
         start,
         end: None,
         priority: 1,
+        patience: None,
     }
 }
 
@@ -197,7 +198,10 @@ async fn a_subscriber_may_resume_within_a_group_of_the_same_producer() {
     push(&network.tracks, 1, 0..24, true);
     let link = Link::new(network.viewer.connect(&network.edge, network.address).await.unwrap());
     for (producer, expected) in [(ProducerId(1), 20), (ProducerId(2), 0)] {
-        let start = Start::Group { group: GroupId(1), resume: Some((producer, 20)) };
+        let start = Start::Group {
+            group: GroupId(1),
+            resume: Some(Resume { producer, frames: [20, 0, 0] }),
+        };
         let mut subscription = Subscription::open(&link, &request(start)).await.unwrap();
         assert_eq!(group(&mut subscription).await.start.first, expected);
     }

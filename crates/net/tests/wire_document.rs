@@ -12,8 +12,8 @@ use gibbon_net::{
     close,
     wire::{
         self, Accepted, FrameDecoder, GroupStart, MAX_JSON, MAX_MESSAGE, Malformed, MediaSet,
-        MessageDecoder, RejectCode, Rejected, Start, StreamKind, Subscribe, Update, get_varint,
-        kind,
+        MessageDecoder, RejectCode, Rejected, Resume, Start, StreamKind, Subscribe, Update,
+        get_varint, kind,
     },
 };
 
@@ -108,6 +108,7 @@ fn subscribe(start: Start, end: Option<GroupId>) -> Subscribe {
         start,
         end,
         priority: 1,
+        patience: None,
     }
 }
 
@@ -163,11 +164,14 @@ fn decode_frames(bytes: &[u8]) -> Result<Vec<Frame>, Malformed> {
 fn every_vector_is_written_and_read_as_the_document_says() {
     let mut all = Checked(vectors());
     let group_300 = |resume| Start::Group { group: GroupId(300), resume };
+    let resume = Resume { producer: PRODUCER, frames: [20, 42, 0] };
+    let patience = Some(Duration::from_secs(1));
+    let resumed = Subscribe { patience, ..subscribe(group_300(Some(resume)), None) };
     let subscriptions = [
         ("subscribe-next", subscribe(Start::Next, None)),
         ("subscribe-live", subscribe(Start::Live(Duration::from_secs(2)), None)),
         ("subscribe-group", subscribe(group_300(None), Some(GroupId(309)))),
-        ("subscribe-resume", subscribe(group_300(Some((PRODUCER, 20))), None)),
+        ("subscribe-resume", resumed),
     ];
     for (name, value) in subscriptions {
         all.message(name, kind::SUBSCRIBE, &value, Subscribe::encode, Subscribe::decode);

@@ -255,6 +255,7 @@ impl Shared {
             start,
             end: None,
             priority: 1,
+            patience: None,
         };
         let opened = Subscription::open(&connection.link, &request).await;
         let mut subscription = opened.map_err(|e| e.to_string())?;

@@ -196,6 +196,7 @@ pub fn request(stream: &str) -> anyhow::Result<Subscribe> {
         start: Start::Live(Duration::from_secs(1)),
         end: None,
         priority: 1,
+        patience: None,
     })
 }
 

@@ -52,13 +52,23 @@ pub enum Start {
     Next,
     /// The group that was live this long ago.
     Live(Duration),
-    /// A named group; within it, if the publisher's copy has the same producer, the given frame.
+    /// A named group; within it, if the publisher's copy has the same producer, after the frames that the
+    /// subscriber already has.
     Group {
         /// The group.
         group: GroupId,
-        /// Frames that the subscriber already has, and of which producer.
-        resume: Option<(ProducerId, u32)>,
+        /// What of it the subscriber has.
+        resume: Option<Resume>,
     },
+}
+
+/// The part of a group that a subscriber has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// Whose copy.
+    pub producer: ProducerId,
+    /// How many frames from the first on, of each medium in the order of [`Medium::ALL`].
+    pub frames: [u32; 3],
 }
 
 /// Asks for one description.
@@ -76,6 +86,9 @@ pub struct Subscribe {
     pub end: Option<GroupId>,
     /// Sent before others of lower priority on the connection; 0 is a prefetch, 1 a viewer.
     pub priority: u8,
+    /// A group is given up when the live position is further than this past its end; none: when the
+    /// publisher no longer has it.
+    pub patience: Option<Duration>,
 }
 
 impl Subscribe {
@@ -86,16 +99,22 @@ impl Subscribe {
             .number(2, u8::from(self.description).into())
             .number(3, self.media.0.into())
             .number(7, self.priority.into())
-            .optional(6, self.end.map(|g| g.0));
+            .optional(6, self.end.map(|g| g.0))
+            .optional(10, self.patience.map(|patience| patience.as_micros() as u64));
         match self.start {
             Start::Next => fields.finish(),
             Start::Live(delay) => fields.number(4, delay.as_micros() as u64).finish(),
             Start::Group { group, resume: None } => fields.number(5, group.0).finish(),
-            Start::Group { group, resume: Some((producer, frame)) } => fields
-                .number(5, group.0)
-                .bytes(8, &producer.0.to_be_bytes())
-                .number(9, frame.into())
-                .finish(),
+            Start::Group { group, resume: Some(Resume { producer, frames }) } => {
+                let [video, audio, text] = frames.map(u64::from);
+                fields
+                    .number(5, group.0)
+                    .bytes(8, &producer.0.to_be_bytes())
+                    .number(9, video)
+                    .number(11, audio)
+                    .number(12, text)
+                    .finish()
+            }
         }
     }
 
@@ -104,7 +123,7 @@ impl Subscribe {
         const NAME: &str = "Subscribe";
         let (mut stream, mut description, mut live, mut group, mut end) =
             (None, None, None, None, None);
-        let (mut producer, mut frame) = (None, 0);
+        let (mut producer, mut frames, mut patience) = (None, [0; 3], None);
         let (mut media, mut priority) = (MediaSet::ALL, 1);
         while let Some((tag, value)) = next_field(&mut body)? {
             match tag {
@@ -116,18 +135,23 @@ impl Subscribe {
                 6 => end = Some(GroupId(number("end", value)?)),
                 7 => priority = small("priority", value)?,
                 8 => producer = Some(producer_id(&value)?),
-                9 => frame = number("frame", value)?.try_into().unwrap_or(u32::MAX),
+                9 => frames[0] = frame_count(value)?,
+                10 => patience = Some(Duration::from_micros(number("patience", value)?)),
+                11 => frames[1] = frame_count(value)?,
+                12 => frames[2] = frame_count(value)?,
                 _ => {}
             }
         }
         let start = match (group, live) {
-            (Some(group), _) => Start::Group { group, resume: producer.map(|p| (p, frame)) },
+            (Some(group), _) => {
+                Start::Group { group, resume: producer.map(|producer| Resume { producer, frames }) }
+            }
             (None, Some(delay)) => Start::Live(delay),
             (None, None) => Start::Next,
         };
         let stream = need(NAME, "stream", stream)?;
         let description = need(NAME, "description", description)?;
-        Ok(Self { stream, description, media, start, end, priority })
+        Ok(Self { stream, description, media, start, end, priority, patience })
     }
 }
 
@@ -146,6 +170,10 @@ fn small<T: TryFrom<u8, Error: fmt::Display>>(
     let byte =
         u8::try_from(number).map_err(|_| Malformed::Unknown { what: field, value: number })?;
     T::try_from(byte).map_err(|error| Malformed::Invalid { field, why: error.to_string() })
+}
+
+fn frame_count(value: Bytes) -> Result<u32, Malformed> {
+    Ok(number("frames", value)?.try_into().unwrap_or(u32::MAX))
 }
 
 /// A producer id: 8 bytes, big-endian.
@@ -303,6 +331,7 @@ mod tests {
             start,
             end: Some(GroupId(9)),
             priority: 1,
+            patience: None,
         }
     }
 
@@ -312,10 +341,15 @@ mod tests {
             Start::Next,
             Start::Live(Duration::from_millis(1500)),
             Start::Group { group: GroupId(7), resume: None },
-            Start::Group { group: GroupId(7), resume: Some((ProducerId(u64::MAX), 3)) },
+            Start::Group {
+                group: GroupId(7),
+                resume: Some(Resume { producer: ProducerId(u64::MAX), frames: [3, 300, 1] }),
+            },
         ] {
-            let message = example(start);
-            assert_eq!(Subscribe::decode(message.encode()), Ok(message));
+            let patience = Some(Duration::from_millis(1200));
+            for message in [example(start), Subscribe { patience, ..example(start) }] {
+                assert_eq!(Subscribe::decode(message.encode()), Ok(message));
+            }
         }
     }
 
