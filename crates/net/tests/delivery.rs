@@ -18,7 +18,9 @@ use gibbon_net::{
     close, endpoint, message,
     publish::{self, Sent},
     subscribe::{Event, IncomingGroup, Link, SubscribeError, Subscription},
-    wire::{self, GroupStart, MediaSet, RejectCode, Rejected, Start, StreamKind, Subscribe},
+    wire::{
+        self, GroupStart, MediaSet, RejectCode, Rejected, Resume, Start, StreamKind, Subscribe,
+    },
 };
 use quinn::{ConnectionError, ReadError, ReadToEndError, VarInt};
 
