@@ -8,6 +8,7 @@ use std::{
 use gibbon_control::{
     Grant, GrantVerifier,
     node::{FromNode, NodeReport, ToNode},
+    process,
 };
 use gibbon_media::{MediaTime, NodeId, SessionId};
 use gibbon_net::{Endpoint, publish::Subscribers};
@@ -77,6 +78,7 @@ impl Edge {
             sessions: self.sessions.report(),
             upstreams: self.relays.report(),
             downstreams: self.downstreams.count(),
+            ..NodeReport::default()
         }
     }
 
@@ -105,7 +107,15 @@ impl Edge {
                     Some(ToNode::Edge { edge, session, order }) => {
                         self.passing.pass(edge, session, order);
                     }
-                    Some(ToNode::Registered { .. } | ToNode::Refused { .. }) => {}
+                    Some(ToNode::Renew { session, grant, standbys }) => {
+                        match self.verify(&grant, process::now()) {
+                            Ok(granted) => self.sessions.renewed(session, granted, grant, standbys),
+                            Err(why) => tracing::warn!(%session, why, "the renewed grant is no good"),
+                        }
+                    }
+                    Some(
+                        ToNode::Drain(_) | ToNode::Undrain | ToNode::Registered { .. } | ToNode::Refused { .. },
+                    ) => {}
                 },
             }
         }

@@ -59,6 +59,9 @@ struct Options {
     /// Legs (one description for one viewer) that this edge carries at once
     #[arg(long, env = "GIBBON_CAPACITY_LEGS", default_value_t = 2000)]
     capacity_legs: u32,
+    /// What this edge can send to viewers at once, in kbit/s [default: not limited]
+    #[arg(long, env = "GIBBON_CAPACITY_KBPS")]
+    capacity_kbps: Option<u64>,
     #[command(flatten)]
     common: Common,
 }
@@ -106,6 +109,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
             location: options.location,
             failure_domain: options.failure_domain,
             capacity_legs: options.capacity_legs,
+            capacity_kbps: options.capacity_kbps,
         },
     };
     let reporting = edge.clone();

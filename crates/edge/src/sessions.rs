@@ -8,7 +8,8 @@ use std::{
 };
 
 use gibbon_control::{
-    node::SessionReport,
+    Grant,
+    node::{NodeAddress, SessionReport},
     session::{Order, ToViewer},
 };
 use gibbon_handoff::{
@@ -46,6 +47,8 @@ struct Session {
     stream: StreamName,
     holding: Holding,
     client: Option<Client>,
+    /// The newest grant shown.
+    grant: Option<Arc<Grant>>,
     first_edge: Option<NodeId>,
     reply: Option<Reply>,
     /// What keeps a description coming: for a prefetch, and for the capacity kept after a leg.
@@ -86,17 +89,18 @@ impl Sessions {
     /// A client has shown a grant on `connection`. What it is to be told comes out of the receiver.
     pub fn client_came(
         self: &Arc<Self>,
-        session: SessionId,
-        stream: &StreamName,
+        grant: Arc<Grant>,
         connection: usize,
     ) -> Option<(ClientGuard, mpsc::Receiver<ToViewer>)> {
+        let session = grant.session;
         let (orders, receiver) = mpsc::channel(MAX_WAITING_ORDERS);
         let mut held = self.lock();
         if held.len() >= MAX_SESSIONS && !held.contains_key(&session) {
             return None;
         }
-        let entry = held.entry(session).or_insert_with(|| Session::new(stream.clone()));
+        let entry = held.entry(session).or_insert_with(|| Session::new(grant.stream.clone()));
         entry.client = Some(Client { orders, connection });
+        entry.grant = Some(grant);
         Some((ClientGuard { sessions: self.clone(), session, connection }, receiver))
     }
 
@@ -114,10 +118,31 @@ impl Sessions {
 
     /// Passes an order on to the session's client, if it is connected here.
     pub fn order_client(&self, session: SessionId, order: Order) {
+        self.tell_client(session, ToViewer::Order(order));
+    }
+
+    /// Takes in a renewed grant, and passes it on to the client as `text`.
+    pub fn renewed(
+        &self,
+        session: SessionId,
+        grant: Grant,
+        text: String,
+        standbys: Vec<NodeAddress>,
+    ) {
+        if grant.session != session {
+            return tracing::warn!(%session, "a renewed grant is for another session");
+        }
+        if let Some(entry) = self.lock().get_mut(&session) {
+            entry.grant = Some(Arc::new(grant));
+        }
+        self.tell_client(session, ToViewer::Renewed { grant: text, standbys });
+    }
+
+    fn tell_client(&self, session: SessionId, message: ToViewer) {
         let client = self.lock().get(&session).and_then(|s| s.client.clone());
         let Some(client) = client else { return };
-        if client.orders.try_send(ToViewer::Order(order)).is_err() {
-            tracing::warn!(%session, "the client does not read its orders");
+        if client.orders.try_send(message).is_err() {
+            tracing::warn!(%session, "the client does not read what it is told");
         }
     }
 
@@ -188,6 +213,8 @@ impl Sessions {
             .map(|(id, session)| SessionReport {
                 session: *id,
                 stream: session.stream.clone(),
+                placement: session.grant.as_ref().map(|g| g.placement).unwrap_or_default(),
+                priority: session.grant.as_ref().map(|g| g.priority).unwrap_or_default(),
                 legs: Description::BOTH
                     .into_iter()
                     .filter(|d| session.holding.leg(*d) == Leg::Serving)
@@ -295,6 +322,7 @@ impl Session {
             stream,
             holding: Holding::default(),
             client: None,
+            grant: None,
             first_edge: None,
             reply: None,
             prefetched: [None, None],

@@ -105,16 +105,15 @@ async fn session(
             return Ok(());
         }
     };
-    let id = grant.session;
-    let Some((_guard, mut orders)) =
-        edge.sessions.client_came(id, &grant.stream, connection.stable_id())
-    else {
+    let (id, grant) = (grant.session, Arc::new(grant));
+    let came = edge.sessions.client_came(grant.clone(), connection.stable_id());
+    let Some((_guard, mut orders)) = came else {
         connection.close(close::UNAUTHORISED, b"this edge holds all the sessions it can");
         return Ok(());
     };
     tracing::info!(session = %id, stream = %grant.stream, "client connected");
     sender.send_json(&ToViewer::Welcome).await?;
-    granted.send_replace(Some(Arc::new(grant)));
+    granted.send_replace(Some(grant));
     loop {
         tokio::select! {
             order = orders.recv() => match order {
