@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gibbon_control::session::{FromViewer, Order, ToViewer};
-use gibbon_handoff::Report;
+use gibbon_control::session::{ClientReport, FromViewer, Order, ToViewer};
 use gibbon_media::{Description, Frame, GroupHeader, GroupId, NodeId, Role, StreamName};
 use gibbon_net::{
     Endpoint, Identity, close, message,
@@ -150,7 +149,7 @@ impl Edges {
     }
 
     /// Sends a report on every connection that is alive.
-    pub fn report(&self, report: &Report) {
+    pub fn report(&self, report: &ClientReport) {
         for place in lock(&self.shared.places).values() {
             if let Some(connection) = place.get() {
                 // A connection that does not take reports is about to be found dead.
@@ -347,7 +346,7 @@ impl Session {
                 said = receiver.receive_json::<ToViewer>() => match said? {
                     Some(ToViewer::Order(order)) => self.shared.tell(Event::Order(order)).await,
                     Some(ToViewer::Bye) => return Ok(()),
-                    Some(ToViewer::Welcome | ToViewer::Refused { .. }) => {}
+                    Some(_) => {}
                     None => return Err(MessageError::Broken("the edge closed the session".into())),
                 },
             }

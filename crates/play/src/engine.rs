@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gibbon_control::{portal::SessionTicket, session::Order};
+use gibbon_control::{
+    portal::SessionTicket,
+    session::{ClientReport, Order},
+};
 use gibbon_handoff::{
     OrderId, ToClient,
     client::{Action, Event as HandEvent, Hands, Start as HandStart},
@@ -328,7 +331,9 @@ impl Engine {
                     }
                 }
                 Action::CloseConnection { edge } => self.edges.close(&edge),
-                Action::Report(report) => self.edges.report(&report),
+                Action::Report(hands) => {
+                    self.edges.report(&ClientReport { hands, complaints: Vec::new() });
+                }
                 Action::SetTimer(timer) => self.set_timer(timer),
                 Action::CancelTimer(timer) => {
                     if let ClientTimer::Probation { description } = timer {
@@ -479,7 +484,8 @@ impl Engine {
         }
         if self.now() >= self.report_at {
             self.report_at = self.now() + REPORT_EVERY;
-            self.edges.report(&self.hands.report());
+            let hands = self.hands.report();
+            self.edges.report(&ClientReport { hands, complaints: Vec::new() });
         }
         let snapshot = self.snapshot();
         self.view.update(&snapshot);

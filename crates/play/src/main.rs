@@ -14,10 +14,10 @@ use gibbon_control::{
     node::Location,
     portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
     process::{self, Common, DEFAULT_LOG},
-    report::{Placement, Report, SCHEMA},
+    report::{MAX_SPANS, Report, SCHEMA, VerdictSpan},
 };
-use gibbon_mdc::{Conceal, Config};
-use gibbon_media::{Description, MediaTime, NodeId, StreamName};
+use gibbon_mdc::{Conceal, Config, Verdict};
+use gibbon_media::{Description, MediaTime, NodeId, Placement, Priority, StreamName};
 use gibbon_net::{Endpoint, identity};
 use gibbon_play::{
     engine::{Engine, Played},
@@ -50,6 +50,13 @@ struct Options {
     /// Edge to begin at [default: the coordinator selects one]
     #[arg(long)]
     edge: Option<NodeId>,
+    /// Both descriptions from one edge, or from two of different failure domains, so that the loss of one
+    /// is not seen [default: diverse where there are two such edges and none is named with --edge]
+    #[arg(long, env = "GIBBON_PLACEMENT", value_name = "together|diverse")]
+    placement: Option<Placement>,
+    /// How much this session matters at an edge that is full: 0 (least) to 9
+    #[arg(long, default_value_t = Priority::default(), value_name = "0-9")]
+    priority: Priority,
     /// Where this client is, as LATITUDE,LONGITUDE in degrees
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     location: Option<Location>,
@@ -148,7 +155,7 @@ async fn run(options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(endpoint, ticket.clone(), settings, view, started, stream);
     let mut played = engine.play(process::stop_signal()).await?;
     learn(&portal, &ticket, &mut played, started_at).await;
-    conclude(&options, &ticket, played, started.duration_since(begun))
+    conclude(&options, &ticket, played, started_at, started.duration_since(begun))
 }
 
 async fn ask(options: &Options, portal: &Portal) -> anyhow::Result<SessionTicket> {
@@ -157,6 +164,8 @@ async fn ask(options: &Options, portal: &Portal) -> anyhow::Result<SessionTicket
         stream: options.stream.clone(),
         edge: options.edge.clone(),
         location: options.location,
+        placement: options.placement,
+        priority: options.priority,
     };
     tokio::task::spawn_blocking(move || portal.create_session(&request)).await?
 }
@@ -197,6 +206,7 @@ fn conclude(
     options: &Options,
     ticket: &SessionTicket,
     played: Played,
+    started_at: MediaTime,
     before: Duration,
 ) -> anyhow::Result<ExitCode> {
     let Played { playing, journal, mut view, duration, failure } = played;
@@ -206,14 +216,14 @@ fn conclude(
     };
     let playout_delay = Duration::from_millis(playing.stats.playout_delay.latest);
     let records = journal.finish(duration, playout_delay);
-    let [first, second] = &ticket.edges;
     let startup = playing.first_shown.map(|at| before + at);
     let report = Report {
         schema: SCHEMA,
         stream: options.stream.clone(),
         session: ticket.session,
         scheme: playing.catalog.scheme,
-        placement: if first.id == second.id { Placement::Together } else { Placement::Diverse },
+        placement: ticket.placement,
+        session_start_us: started_at.as_micros(),
         duration_ms: duration.as_millis() as u64,
         startup_ms: startup.map(|d| d.as_millis() as u64),
         playout_delay_ms: playing.stats.playout_delay,
@@ -227,6 +237,7 @@ fn conclude(
         legs: records.legs,
         handoffs: records.handoffs,
         recoveries: records.recoveries,
+        verdicts: impaired(&records.spans),
     };
     if let Some(file) = &options.report {
         let json = serde_json::to_string_pretty(&report)?;
@@ -256,4 +267,17 @@ fn conclude(
         Some(why) => anyhow::bail!("{why}"),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The newest stretches in which the picture was less than whole.
+fn impaired(spans: &[VerdictSpan]) -> Vec<VerdictSpan> {
+    let mut impaired: Vec<_> = spans
+        .iter()
+        .rev()
+        .filter(|s| s.verdict != Verdict::Central)
+        .take(MAX_SPANS)
+        .copied()
+        .collect();
+    impaired.reverse();
+    impaired
 }

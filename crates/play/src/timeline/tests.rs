@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use gibbon_media::{HandoffId, SessionId};
+use gibbon_media::{HandoffId, Placement, SessionId};
 
 use super::*;
-use crate::report::{HandoffRecord, HandoffStep, Placement, Recovery, SCHEMA};
+use crate::report::{HandoffRecord, HandoffStep, Recovery, SCHEMA};
 
 const FRAME_MS: u64 = 40;
 
@@ -15,6 +15,7 @@ fn quiet() -> (Report, Vec<VerdictSpan>) {
         session: SessionId(0x9f2c_41d7_0b6e_a853),
         scheme: Scheme::Alternating,
         placement: Placement::Together,
+        session_start_us: 0,
         duration_ms: 20_000,
         startup_ms: Some(1200),
         playout_delay_ms: Default::default(),
@@ -28,6 +29,7 @@ fn quiet() -> (Report, Vec<VerdictSpan>) {
         legs: vec![leg(0, "edge-a", 80, 20_000), leg(1, "edge-a", 110, 20_000)],
         handoffs: Vec::new(),
         recoveries: Vec::new(),
+        verdicts: Vec::new(),
     };
     seen(report, &[(Verdict::Central, 1120, 20_000)])
 }

@@ -1,7 +1,7 @@
-use gibbon_media::{HandoffId, Scheme, SessionId};
+use gibbon_media::{HandoffId, Placement, Scheme, SessionId};
 
 use super::*;
-use crate::report::{HandoffStep, Placement, SCHEMA};
+use crate::report::{HandoffStep, SCHEMA};
 
 fn snapshot(ms: u64) -> Snapshot {
     let frames = FrameStats { expected: 120, central: 120, ..FrameStats::default() };
@@ -25,6 +25,7 @@ fn report() -> Report {
         session: SessionId(7),
         scheme: Scheme::Alternating,
         placement: Placement::Together,
+        session_start_us: 0,
         duration_ms: 20_000,
         startup_ms: Some(1200),
         playout_delay_ms: Default::default(),
@@ -38,6 +39,7 @@ fn report() -> Report {
         legs: Vec::new(),
         handoffs: Vec::new(),
         recoveries: Vec::new(),
+        verdicts: Vec::new(),
     }
 }
 
