@@ -3,16 +3,20 @@
 //!
 //! Used by `make demo` and by the end-to-end tests.
 
+mod impairment;
 mod log;
 mod network;
 mod path;
 mod player;
 mod process;
+mod shaper;
 mod wait;
 
+pub use impairment::{BUFFER, Direction, Impairment, Loss};
 pub use log::{Line, Log};
 pub use network::{Network, Setup, media_folder};
-pub use path::Path;
+pub use path::{Path, Whose};
 pub use player::{Player, PlayerOptions, read_frames};
 pub use process::{Process, binary};
+pub use shaper::{MAX_UNDER_WAY, Shaper};
 pub use wait::{WAIT, wait_for};

@@ -150,18 +150,18 @@ impl Network {
             self.control_paths.insert(id.to_owned(), path);
         }
         let access = self.setup.access_paths.iter().any(|edge| edge == id);
-        let access = access.then(crate::Path::without_target).transpose()?;
-        if let Some((path, _)) = &access {
+        let access = access.then(|| crate::Path::open(1)).transpose()?;
+        if let Some(path) = &access {
             arguments.extend(["--advertise".to_owned(), path.address().to_string()]);
         }
         let process = Process::start("gibbon-edge", id, &self.folder, &arguments)?;
-        if let Some((path, target)) = access {
+        if let Some(path) = access {
             let listen = wait_for(format!("{id} to listen"), WAIT, || {
                 let log = process.log();
                 let up = log.with("edge is up").last();
                 Ok(up.and_then(|line| line.text("listen")?.parse().ok()))
             })?;
-            target.send(listen).context("the path is gone")?;
+            path.aim(listen);
             self.access_paths.insert(id.to_owned(), path);
         }
         self.nodes.insert(id.to_owned(), process);
