@@ -9,6 +9,9 @@ use crate::wire::{
     get_varint, put_varint,
 };
 
+/// What is said goes before the groups of the same connection.
+const BEFORE_MEDIA: i32 = i32::MAX;
+
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
@@ -48,6 +51,7 @@ pub async fn open(
     kind: StreamKind,
 ) -> Result<(Sender, Receiver), MessageError> {
     let (mut send, recv) = connection.open_bi().await.map_err(broken)?;
+    let _ = send.set_priority(BEFORE_MEDIA);
     let mut head = BytesMut::new();
     put_varint(&mut head, kind as u64);
     send.write_all(&head).await.map_err(broken)?;
@@ -68,6 +72,7 @@ pub async fn accept(
             return Err(broken("it ended before it began"));
         }
     };
+    let _ = send.set_priority(BEFORE_MEDIA);
     Ok((kind, Sender { stream: send }, receiver))
 }
 

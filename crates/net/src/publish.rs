@@ -1,5 +1,7 @@
 //! The publisher's side of a subscription: sends groups out of the cache as they come.
 
+mod sending;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -9,20 +11,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use gibbon_media::{Catalog, GroupGrid, GroupId, MediaTime, Medium};
-use quinn::{SendStream, VarInt};
+use sending::SendGroup;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument;
 
 use crate::{
-    cache::{Group, Read, Tracks},
-    close,
+    cache::{Group, Tracks},
     message::{MessageError, Receiver, Sender},
-    wire::{
-        Accepted, GroupStart, Malformed, RejectCode, Rejected, Resume, Start, Subscribe, Update,
-        encode_message, kind,
-    },
+    wire::{Accepted, Malformed, RejectCode, Rejected, Resume, Start, Subscribe, Update, kind},
 };
 
 /// A stream that has just been created has this long to bring its first frame.
@@ -69,7 +66,7 @@ impl Drop for Subscriber<'_> {
 /// How a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The last group wanted has been sent.
+    /// The last group wanted has been delivered.
     Complete,
     /// The subscriber cancelled, or its connection is gone.
     Cancelled,
@@ -81,6 +78,7 @@ struct Service {
     request: Subscribe,
     subscription: u64,
     tracks: Arc<Tracks>,
+    grid: GroupGrid,
     media: Vec<Medium>,
     first: GroupId,
     end: Option<GroupId>,
@@ -117,12 +115,14 @@ pub async fn serve(
         sender.finish();
         return Ok(Ended::Cancelled);
     }
-    let first = first_group(request.start, catalog.grid(request.description), &tracks);
+    let grid = catalog.grid(request.description);
+    let first = first_group(request.start, grid, &tracks);
     let accepted = Accepted { catalog: catalog.clone(), live: tracks.live(), first };
     sender.send(kind::ACCEPTED, &accepted.encode()).await?;
     let mut service = Service {
         connection,
         subscription: sender.id(),
+        grid,
         media: wanted(&request, catalog),
         first,
         end: request.end,
@@ -214,15 +214,17 @@ impl Service {
             }
             _ => 0,
         };
-        let urgent = i32::from(group.header.medium != Medium::Video);
+        let id = group.header.group;
+        let useful_until = |patience| self.grid.end_of(id) + patience;
         let job = SendGroup {
             connection: self.connection.clone(),
             subscription: self.subscription,
-            priority: i32::from(self.request.priority) * 2 + urgent,
+            priority: sending::priority(self.request.priority, &group.header),
+            useful_until: self.request.patience.map(useful_until),
             first: skip,
+            tracks: self.tracks.clone(),
             sent: self.sent.clone(),
         };
-        let id = group.header.group;
         let task = self.sending.spawn(job.run(group).in_current_span());
         self.aborts.push((id, task));
     }
@@ -236,7 +238,7 @@ impl Service {
         }
     }
 
-    /// Whether the last wanted group of every medium has been sent, or was skipped by its producer.
+    /// Whether the last wanted group of every medium has been delivered, or was skipped by its producer.
     fn is_complete(&self) -> bool {
         let Some(end) = self.end else { return false };
         if end < self.first {
@@ -247,110 +249,5 @@ impl Service {
                 || self.begun.contains(&(end, medium.index()))
         };
         self.sending.is_empty() && self.media.iter().all(passed)
-    }
-}
-
-struct SendGroup {
-    connection: quinn::Connection,
-    subscription: u64,
-    priority: i32,
-    first: u32,
-    sent: Arc<Sent>,
-}
-
-impl SendGroup {
-    /// Sends one group on a stream of its own, unless the subscriber takes it too slowly: then the group
-    /// is given up when the cache evicts it, wherever sending it stands. Errors end the stream only: the
-    /// connection's end is seen by whoever serves the subscription.
-    async fn run(self, group: Arc<Group>) {
-        let mut stream = None;
-        tokio::select! {
-            _ = self.send(&mut stream, &group) => {}
-            () = group.evicted() => {
-                self.sent.superseded.fetch_add(1, Ordering::Relaxed);
-                if let Some(stream) = stream {
-                    stream.give_up(close::SUPERSEDED);
-                }
-            }
-        }
-    }
-
-    async fn send(
-        &self,
-        stream: &mut Option<GroupStream>,
-        group: &Group,
-    ) -> Result<(), quinn::WriteError> {
-        let opened = self.connection.open_uni().await?;
-        let stream = stream.insert(GroupStream { stream: opened, ended: false });
-        let _ = stream.stream.set_priority(self.priority);
-        self.write(stream, group).await
-    }
-
-    async fn write(
-        &self,
-        stream: &mut GroupStream,
-        group: &Group,
-    ) -> Result<(), quinn::WriteError> {
-        let start = GroupStart {
-            subscription: self.subscription,
-            header: group.header,
-            base: group.base,
-            first: self.first,
-        };
-        stream.stream.write_all(&encode_message(kind::GROUP, &start.encode())).await?;
-        let mut next = self.first as usize;
-        loop {
-            let changed = group.changed();
-            match group.read(next) {
-                Read::Frames(frames) => {
-                    next += frames.len();
-                    let mut chunks: Vec<Bytes> =
-                        frames.into_iter().flat_map(|f| [f.head, f.payload]).collect();
-                    self.count(&chunks);
-                    stream.stream.write_all_chunks(&mut chunks).await?;
-                }
-                Read::Wait => changed.await,
-                Read::Complete => {
-                    stream.finish();
-                    return Ok(());
-                }
-                // Given up by whoever waits for it beside this.
-                Read::Evicted => std::future::pending().await,
-            }
-        }
-    }
-
-    fn count(&self, chunks: &[Bytes]) {
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
-        self.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let before = self.sent.frames.fetch_add(chunks.len() as u64 / 2, Ordering::Relaxed);
-        if before == 0 {
-            tracing::info!("first frame sent");
-        }
-    }
-}
-
-/// A group's stream that is reset, not finished, when dropped half-way: a subscriber must never take a
-/// part of a group for the whole.
-struct GroupStream {
-    stream: SendStream,
-    ended: bool,
-}
-
-impl GroupStream {
-    fn finish(&mut self) {
-        self.ended = self.stream.finish().is_ok();
-    }
-
-    fn give_up(mut self, code: VarInt) {
-        self.ended = self.stream.reset(code).is_ok();
-    }
-}
-
-impl Drop for GroupStream {
-    fn drop(&mut self) {
-        if !self.ended {
-            let _ = self.stream.reset(close::CANCELLED);
-        }
     }
 }

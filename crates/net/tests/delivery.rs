@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use gibbon_media::{
-    Catalog, Description, Frame, FrameFlags, FrameRate, GroupHeader, GroupId, MediaTime, Medium,
-    ProducerId, Role, Scheme, VideoTrack,
+    AudioTrack, Catalog, Description, Frame, FrameFlags, FrameRate, GroupHeader, GroupId,
+    MediaTime, Medium, ProducerId, Role, Scheme, VideoTrack,
 };
 use gibbon_net::{
     Certificates, Endpoint, Identity, Peer,
@@ -55,13 +55,20 @@ fn push_sized(
     complete: bool,
     bytes: usize,
 ) -> Weak<Group> {
+    push_of(Medium::Video, tracks, group, frames, complete, bytes)
+}
+
+fn push_of(
+    medium: Medium,
+    tracks: &Tracks,
+    group: u64,
+    frames: std::ops::Range<u32>,
+    complete: bool,
+    bytes: usize,
+) -> Weak<Group> {
     let base = MediaTime(group * SECOND);
-    let header = GroupHeader {
-        medium: Medium::Video,
-        group: GroupId(group),
-        producer: ProducerId(1),
-        published_us: 0,
-    };
+    let header =
+        GroupHeader { medium, group: GroupId(group), producer: ProducerId(1), published_us: 0 };
     let held = tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }).unwrap();
     for index in frames.clone() {
         let time = MediaTime(base.0 + u64::from(index));
@@ -84,6 +91,10 @@ struct Network {
 
 /// An edge that serves `live/test` out of `tracks` to anyone.
 fn network() -> Network {
+    network_of(catalog())
+}
+
+fn network_of(catalog: Catalog) -> Network {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::in_folder(folder.path());
     let edge = Identity { id: "edge-a".parse().unwrap(), role: Role::Edge };
@@ -93,10 +104,10 @@ fn network() -> Network {
     let served = tracks.clone();
     tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
-            let served = served.clone();
+            let (served, catalog) = (served.clone(), catalog.clone());
             tokio::spawn(async move {
                 if let Ok(connection) = incoming.await {
-                    serve_all(connection, served).await;
+                    serve_all(connection, catalog, served).await;
                 }
             });
         }
@@ -105,12 +116,12 @@ fn network() -> Network {
     Network { folder, viewer, edge, address, tracks }
 }
 
-async fn serve_all(connection: quinn::Connection, tracks: Arc<Tracks>) {
+async fn serve_all(connection: quinn::Connection, catalog: Catalog, tracks: Arc<Tracks>) {
     if let Peer::Node(_) = Peer::of(&connection) {
         endpoint::welcome_node(&connection);
     }
     while let Ok((send, recv)) = connection.accept_bi().await {
-        let (connection, tracks) = (connection.clone(), tracks.clone());
+        let (connection, catalog, tracks) = (connection.clone(), catalog.clone(), tracks.clone());
         tokio::spawn(async move {
             let (kind, mut sender, mut receiver) = message::accept(send, recv).await.unwrap();
             assert_eq!(kind, StreamKind::Description);
@@ -126,8 +137,8 @@ async fn serve_all(connection: quinn::Connection, tracks: Arc<Tracks>) {
                 return;
             }
             let sent = Arc::new(Sent::default());
-            let _ = publish::serve(connection, sender, receiver, request, &catalog(), tracks, sent)
-                .await;
+            let _ =
+                publish::serve(connection, sender, receiver, request, &catalog, tracks, sent).await;
         });
     }
 }
@@ -207,6 +218,82 @@ async fn a_subscriber_may_resume_within_a_group_of_the_same_producer() {
         let mut subscription = Subscription::open(&link, &request(start)).await.unwrap();
         assert_eq!(group(&mut subscription).await.start.first, expected);
     }
+}
+
+#[tokio::test]
+async fn what_is_missing_of_each_medium_comes_out_of_a_cache_that_two_upstreams_filled() {
+    let sound = AudioTrack { sample_rate: 48_000, channels: 2, packet_us: 20_000 };
+    let network = network_of(Catalog { audio: Some(sound), ..catalog() });
+    let fill = |medium, frames, complete| {
+        push_of(medium, &network.tracks, 1, frames, complete, 3000);
+    };
+    fill(Medium::Video, 0..10, false);
+    fill(Medium::Audio, 0..30, false);
+    // The first upstream is lost; the second begins the group anew.
+    fill(Medium::Video, 0..24, true);
+    fill(Medium::Audio, 0..50, true);
+    let link = Link::new(network.viewer.connect(&network.edge, network.address).await.unwrap());
+    let had = [7, 43, 0];
+    let start = Start::Group {
+        group: GroupId(1),
+        resume: Some(Resume { producer: ProducerId(1), frames: had }),
+    };
+    let mut subscription = Subscription::open(&link, &request(start)).await.unwrap();
+    for _ in 0..2 {
+        let mut group = group(&mut subscription).await;
+        let medium = group.start.header.medium;
+        let mut indices = Vec::new();
+        while let Some((index, frame)) = group.next_frame().await.unwrap() {
+            assert_eq!(&frame.payload[..], vec![index as u8; 3000]);
+            indices.push(index);
+        }
+        let frames = if medium == Medium::Video { 24 } else { 50 };
+        assert_eq!(indices, Vec::from_iter(had[medium.index()]..frames), "{medium}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_group_goes_before_a_newer_one() {
+    let network = network();
+    let link = Link::new(network.viewer.connect(&network.edge, network.address).await.unwrap());
+    push_sized(&network.tracks, 1, 0..3, true, 500_000);
+    push_sized(&network.tracks, 2, 0..1, true, 400_000);
+    let start = Start::Group { group: GroupId(1), resume: None };
+    let mut subscription = Subscription::open(&link, &request(start)).await.unwrap();
+    let mut arriving = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let mut group = group(&mut subscription).await;
+        arriving.spawn(async move {
+            while group.next_frame().await.unwrap().is_some() {}
+            group.start.header.group
+        });
+    }
+    assert_eq!(arriving.join_next().await.unwrap().unwrap(), GroupId(1));
+}
+
+#[tokio::test]
+async fn a_group_is_given_up_when_its_subscriber_has_no_more_patience() {
+    let network = network();
+    push_sized(&network.tracks, 1, 0..3, true, 1024 * 1024);
+    push(&network.tracks, 2, 0..24, true);
+    let patience = Duration::from_millis(500);
+    // Group 1 ended 450 ms ago.
+    network.tracks.advance_live(MediaTime(2 * SECOND + 450_000));
+    let connection = network.viewer.connect(&network.edge, network.address).await.unwrap();
+    let (mut sender, mut receiver) =
+        message::open(&connection, StreamKind::Description).await.unwrap();
+    let start = Start::Group { group: GroupId(1), resume: None };
+    let request = Subscribe { patience: Some(patience), ..request(start) };
+    sender.send(wire::kind::SUBSCRIBE, &request.encode()).await.unwrap();
+    assert_eq!(receiver.receive().await.unwrap().unwrap().kind, wire::kind::ACCEPTED);
+    // Neither is read. All of group 1 is in QUIC's hands, more than the subscriber lets through.
+    let mut streams =
+        [connection.accept_uni().await.unwrap(), connection.accept_uni().await.unwrap()];
+    network.tracks.advance_live(MediaTime(2 * SECOND + 500_001));
+    let reset = streams[0].received_reset();
+    let reset = tokio::time::timeout(Duration::from_secs(5), reset).await.expect("it is held");
+    assert_eq!(reset.unwrap(), Some(close::SUPERSEDED));
+    assert!(streams[1].read_to_end(usize::MAX).await.is_ok(), "group 2 is still of use");
 }
 
 #[tokio::test]
