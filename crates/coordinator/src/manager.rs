@@ -18,7 +18,9 @@ use gibbon_handoff::{
     Cause, FromEdge, InfoSender, Move, Plan, Report, Source, Term, ToClient,
     coordinator::{self, Action, Executor},
 };
-use gibbon_media::{Description, HandoffId, MediaTime, NodeId, Role, SessionId, StreamName};
+use gibbon_media::{
+    Description, HandoffId, MediaTime, NodeId, Placement, Priority, Role, SessionId, StreamName,
+};
 use gibbon_placement::{Candidate, NoEdge, Request, Unfit, rank_edges, select_edge};
 
 use crate::{
@@ -167,7 +169,9 @@ impl Manager {
                 Err(NodeRefusal::Serves(role.unwrap_or(Role::Origin)))
             }
             FromNode::Edge { session, answer } => Ok(self.edge_answers(now, session, answer)),
-            FromNode::Client { session, report } => Ok(self.client_reports(now, session, report)),
+            FromNode::Client { session, report } => {
+                Ok(self.client_reports(now, session, report.hands))
+            }
         }
     }
 
@@ -291,6 +295,7 @@ impl Manager {
         let ticket = SessionTicket {
             session,
             edges: [address.clone(), address],
+            placement: Placement::Together,
             standbys: self.addresses(&standbys),
             grant: self.grant(now, session, stream, standbys),
         };
@@ -357,7 +362,14 @@ impl Manager {
         stream: StreamName,
         standbys: Vec<NodeId>,
     ) -> String {
-        self.signer.sign(&Grant { session, stream, standbys, expires: now + GRANT_FOR })
+        self.signer.sign(&Grant {
+            session,
+            stream,
+            standbys,
+            placement: Placement::Together,
+            priority: Priority::default(),
+            expires: now + GRANT_FOR,
+        })
     }
 
     // === hand-offs ===
@@ -569,6 +581,8 @@ impl Manager {
             stream: session.stream.clone(),
             origin: self.registry.stream(&session.stream).map(|(origin, _)| origin.clone()),
             edges: session.legs(),
+            placement: Placement::Together,
+            priority: Priority::default(),
             client: ClientInfo { connected: session.is_connected(), location: session.location },
             handoff: self.handoffs.of_session(id),
         }

@@ -69,9 +69,11 @@ pub struct Node {
     location: Option<Location>,
     failure_domain: Option<String>,
     capacity_legs: u32,
+    capacity_kbps: Option<u64>,
     /// Its newest report.
     pub report: NodeReport,
-    legs: u32,
+    /// By description.
+    legs: [u32; 2],
     reported: MediaTime,
     /// Its newest connection, while that is open.
     link: Option<LinkId>,
@@ -92,8 +94,13 @@ impl Registry {
         link: LinkId,
         register: FromNode,
     ) -> Result<bool, NodeRefusal> {
-        let FromNode::Register { node: address, location, failure_domain, capacity_legs } =
-            register
+        let FromNode::Register {
+            node: address,
+            location,
+            failure_domain,
+            capacity_legs,
+            capacity_kbps,
+        } = register
         else {
             return Err(NodeRefusal::NotRegistered);
         };
@@ -110,7 +117,7 @@ impl Registry {
         // What it held is kept until it reports: it may have lost only its connection.
         let (was_up, report, legs) = match self.nodes.remove(&address.id) {
             Some(node) => (node.up, node.report, node.legs),
-            None => (false, NodeReport::default(), 0),
+            None => (false, NodeReport::default(), [0; 2]),
         };
         let (id, link, up, reported) = (address.id.clone(), Some(link), true, now);
         let node = Node {
@@ -118,6 +125,7 @@ impl Registry {
             location,
             failure_domain,
             capacity_legs,
+            capacity_kbps,
             report,
             legs,
             reported,
@@ -158,7 +166,10 @@ impl Registry {
         if report.streams.len() > MAX_STREAMS {
             return Err(NodeRefusal::TooManyStreams(report.streams.len()));
         }
-        node.legs = report.sessions.iter().map(|s| s.legs.len() as u32).sum();
+        node.legs = [0; 2];
+        for description in report.sessions.iter().flat_map(|s| &s.legs) {
+            node.legs[description.index()] += 1;
+        }
         node.reported = now;
         let was_lost = !std::mem::replace(&mut node.up, true);
         Ok((std::mem::replace(&mut node.report, report), was_lost))
@@ -170,7 +181,7 @@ impl Registry {
         for node in self.nodes.values_mut() {
             if node.up && now.since(node.reported) > LOST_AFTER {
                 node.up = false;
-                node.legs = 0;
+                node.legs = [0; 2];
                 lost.push((node.address.id.clone(), std::mem::take(&mut node.report)));
             }
         }
@@ -222,7 +233,7 @@ impl Registry {
             id: node.address.id.clone(),
             role: node.address.role,
             up: node.up && node.link.is_some(),
-            legs: node.legs.saturating_add(coming(&node.address.id)),
+            legs: node.legs.iter().sum::<u32>().saturating_add(coming(&node.address.id)),
             capacity: node.capacity_legs,
             position: node.location.map(position),
         };
@@ -238,8 +249,12 @@ impl Registry {
             location: node.location,
             failure_domain: node.failure_domain.clone(),
             up: node.up,
-            legs: node.legs,
+            legs: node.legs.iter().sum(),
+            legs_by_description: node.legs,
             capacity_legs: node.capacity_legs,
+            kbps: node.report.kbps,
+            capacity_kbps: node.capacity_kbps,
+            draining: node.report.draining,
             downstreams: node.report.downstreams,
             upstreams: node.report.upstreams.clone(),
             report_age_ms: now.since(node.reported).as_millis() as u64,

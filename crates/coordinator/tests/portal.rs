@@ -16,6 +16,7 @@ use gibbon_control::{
     link::{self, NodeLink, Registration},
     node::{FromNode, NodeReport, SessionReport, ToNode},
     portal::Event,
+    session::ClientReport,
 };
 use gibbon_coordinator::{manager::Output, portal::MAX_BODY, service::MAX_EVENTS};
 use gibbon_handoff::{FromClient, FromEdge, Report, ToClient, ToEdge};
@@ -205,7 +206,8 @@ impl Edge {
                     .into()
             }
             ToNode::Client { session, order } => {
-                let report = self.client.lock().unwrap().carry_out(&order.order);
+                let hands = self.client.lock().unwrap().carry_out(&order.order);
+                let report = ClientReport { hands, complaints: vec![] };
                 vec![FromNode::Client { session, report }]
             }
             _ => Vec::new(),

@@ -308,6 +308,8 @@ mod tests {
             stream: "live/bbb".parse().unwrap(),
             origin: None,
             edges: [None, None],
+            placement: Default::default(),
+            priority: Default::default(),
             client: ClientInfo { connected: true, location: None },
             handoff: None,
         };

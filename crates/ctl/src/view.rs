@@ -195,7 +195,7 @@ fn clock(at: MediaTime) -> String {
 mod tests {
     use gibbon_control::portal::{ClientInfo, HandoffOutcome};
     use gibbon_handoff::{Cause, InfoSender, Source};
-    use gibbon_media::{Description, GroupId, HandoffId, Scheme, SessionId};
+    use gibbon_media::{Description, GroupId, HandoffId, Placement, Priority, Scheme, SessionId};
 
     use super::*;
 
@@ -221,6 +221,8 @@ mod tests {
             stream: "live/bbb".parse().unwrap(),
             origin: Some(id("studio")),
             edges: [Some(id("edge-a")), Some(id("edge-b"))],
+            placement: Placement::Diverse,
+            priority: Priority::default(),
             client: ClientInfo {
                 connected: true,
                 location: Some(Location { latitude: 52.5, longitude: 13.0 }),
@@ -254,7 +256,11 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT        
             failure_domain: None,
             up: true,
             legs: 4,
+            legs_by_description: [2, 2],
             capacity_legs: 200,
+            kbps: 4000,
+            capacity_kbps: None,
+            draining: None,
             downstreams: 1,
             upstreams: Vec::new(),
             report_age_ms: 200,

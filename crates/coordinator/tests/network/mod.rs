@@ -6,6 +6,7 @@ use gibbon_control::{
     GrantSigner, GrantVerifier,
     node::{FromNode, NodeAddress, NodeReport, SessionReport, ToNode},
     portal::{Event, HandoffInfo, HandoffRequest, SessionRequest, SessionTicket},
+    session::ClientReport,
 };
 use gibbon_coordinator::{
     manager::{Manager, Output, Refusal},
@@ -13,7 +14,8 @@ use gibbon_coordinator::{
 };
 use gibbon_handoff::{FromClient, FromEdge, Report, Term, ToClient, ToEdge};
 use gibbon_media::{
-    Catalog, Description, GroupId, HandoffId, MediaTime, NodeId, Role, Scheme, SessionId,
+    Catalog, Description, GroupId, HandoffId, MediaTime, NodeId, Placement, Priority, Role, Scheme,
+    SessionId,
 };
 use gibbon_net::Certificates;
 
@@ -45,6 +47,7 @@ pub fn registration(name: &str) -> FromNode {
         location: None,
         failure_domain: None,
         capacity_legs: 10,
+        capacity_kbps: None,
     }
 }
 
@@ -62,7 +65,13 @@ pub fn catalog(stream: &str) -> Catalog {
 }
 
 pub fn serves(session: SessionId, legs: &[Description]) -> SessionReport {
-    SessionReport { session, stream: "live/bbb".parse().unwrap(), legs: legs.to_vec() }
+    SessionReport {
+        session,
+        stream: "live/bbb".parse().unwrap(),
+        placement: Placement::Together,
+        priority: Priority::default(),
+        legs: legs.to_vec(),
+    }
 }
 
 pub fn legs(zero: &str, one: &str) -> [Option<NodeId>; 2] {
@@ -130,7 +139,8 @@ impl Network {
         order: Option<ToClient>,
         answer: Option<FromClient>,
     ) {
-        let report = Report { revision, legs, order, answer };
+        let hands = Report { revision, legs, order, answer };
+        let report = ClientReport { hands, complaints: vec![] };
         self.says("edge-a", FromNode::Client { session, report }).unwrap();
     }
 
@@ -258,7 +268,13 @@ pub fn link(name: &str) -> LinkId {
 }
 
 pub fn watch(edge: Option<&str>) -> SessionRequest {
-    SessionRequest { stream: "live/bbb".parse().unwrap(), edge: edge.map(id), location: None }
+    SessionRequest {
+        stream: "live/bbb".parse().unwrap(),
+        edge: edge.map(id),
+        location: None,
+        placement: None,
+        priority: Priority::default(),
+    }
 }
 
 pub fn to(edge: &str) -> HandoffRequest {
