@@ -203,8 +203,10 @@ pub enum Reason {
     Late,
     /// No byte came for too long.
     Starved,
-    /// Too many frames were lost.
+    /// Too many frames were lost, or too many packets of them.
     Lossy,
+    /// Frames came too unevenly.
+    Jittery,
     /// The new edge did not deliver in time within one group of the start.
     NotInTime,
     /// The edge refused or ended the subscription.

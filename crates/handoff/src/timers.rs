@@ -13,8 +13,12 @@ use crate::client::Start;
 /// How often an order is sent before its step is given up.
 pub const SENDS: u8 = 3;
 
-/// How often each candidate is tried when a description has lost its edge.
+/// How often each candidate is tried when a description has lost its edge, and the other one as well.
+/// Where the other one goes on once is enough: the shell has it taken back later.
 pub const RECOVERY_ROUNDS: usize = 2;
+
+/// How many tries a search for an edge has at most, however many candidates there are.
+pub const MAX_TRIES: usize = 12;
 
 /// What the coordinator waits for. One timer at most is armed per hand-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,17 +72,28 @@ pub enum ClientTimer {
         /// Which description.
         description: Description,
     },
+    /// The last group of a description from an edge that wanted to be left: then its connection closes.
+    Leave {
+        /// Which description.
+        description: Description,
+    },
 }
 
 impl ClientTimer {
     /// How long to wait, with groups of length `group`. [`Attach`](ClientTimer::Attach) counts from the
     /// moment its start begins at the live edge (now, for [`Start::Live`]), so that a description is
-    /// never received from two edges for more than a group. `jitter`, in `0.0..=1.0` and chosen anew each
-    /// time, keeps the clients of a lost edge from coming back all at once.
+    /// never received from two edges for more than a group. A live start is answered out of the edge's
+    /// cache and waited for half a second at most, so that a second edge can still fill the playout
+    /// buffer. `jitter`, in `0.0..=1.0` and chosen anew each time, keeps the clients of a lost edge from
+    /// coming back all at once.
     pub fn duration(self, group: Duration, jitter: f64) -> Duration {
         const REATTACH_SPREAD: Duration = Duration::from_millis(50);
+        const LIVE_WITHIN: Duration = Duration::from_millis(500);
         match self {
-            ClientTimer::Attach { .. } | ClientTimer::Probation { .. } => group,
+            ClientTimer::Attach { start: Start::Live, .. } => group.min(LIVE_WITHIN),
+            ClientTimer::Attach { start: Start::At(_), .. }
+            | ClientTimer::Probation { .. }
+            | ClientTimer::Leave { .. } => group,
             ClientTimer::Reattach { .. } => REATTACH_SPREAD.mul_f64(jitter.clamp(0.0, 1.0)),
         }
     }

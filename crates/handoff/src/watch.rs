@@ -19,6 +19,14 @@ const HISTORY_FRAMES: u32 = u64::BITS;
 /// See [`HISTORY_FRAMES`].
 const LOSSY_FRAMES: u32 = 3;
 const _: () = assert!(LOSSY_FRAMES < HISTORY_FRAMES);
+/// On probation, a path is lossy that loses more than this share of its packets, in per cent.
+const LOSSY_PERCENT: u64 = 4;
+/// Of this many packets at least.
+const PATH_PACKETS: u64 = 100;
+/// On probation, a leg is jittery whose jitter is above this and above this share of the playout delay
+/// (one sixteenth).
+const JITTERY_ABOVE: Duration = Duration::from_millis(50);
+const JITTERY_DIVISOR: u32 = 16;
 /// A leg never starves sooner than after this silence.
 const STARVED_AT_LEAST: Duration = Duration::from_millis(150);
 /// A leg starves after this many times its jitter.
@@ -37,8 +45,10 @@ pub enum Verdict {
     Good,
     /// Frames arrive too close to their deadlines, or after them.
     Late,
-    /// Too many frames are lost.
+    /// Too many frames are lost; on probation, also too many packets.
     Lossy,
+    /// Frames arrive too unevenly. Only on probation.
+    Jittery,
     /// Nothing arrives.
     Starved,
 }
@@ -50,6 +60,7 @@ impl Verdict {
             Verdict::Waiting | Verdict::InTime | Verdict::Good => None,
             Verdict::Late => Some(Reason::Late),
             Verdict::Lossy => Some(Reason::Lossy),
+            Verdict::Jittery => Some(Reason::Jittery),
             Verdict::Starved => Some(Reason::Starved),
         }
     }
@@ -70,6 +81,17 @@ pub struct LegWatch {
     late_run: u32,
     /// One bit per frame, newest lowest, set when it was lost.
     losses: u64,
+    path: Option<Path>,
+}
+
+/// What the edge says of the path to us.
+#[derive(Debug, Clone, Copy)]
+struct Path {
+    /// The counters at the beginning of the present window.
+    sent: u64,
+    lost: u64,
+    /// Whether too much was lost in the last whole window.
+    lossy: bool,
 }
 
 impl LegWatch {
@@ -85,6 +107,7 @@ impl LegWatch {
             in_time_run: 0,
             late_run: 0,
             losses: 0,
+            path: None,
         }
     }
 
@@ -109,12 +132,47 @@ impl LegWatch {
         self.heard = self.heard.max(now);
     }
 
+    /// How many packets the edge has sent on the leg's connection, and how many of these were lost, since
+    /// any fixed moment. What is told first is the base that the rest is compared to: tell it when the leg
+    /// begins, 0 and 0 on a new connection.
+    pub fn path(&mut self, sent: u64, lost: u64) {
+        let fresh = Path { sent, lost, lossy: false };
+        let path = self.path.get_or_insert(fresh);
+        let (Some(more_sent), Some(more_lost)) =
+            (sent.checked_sub(path.sent), lost.checked_sub(path.lost))
+        else {
+            // Another connection.
+            *path = fresh;
+            return;
+        };
+        if more_sent >= PATH_PACKETS {
+            let lossy = more_lost.saturating_mul(100) > more_sent.saturating_mul(LOSSY_PERCENT);
+            *path = Path { lossy, ..fresh };
+        }
+    }
+
     /// Mean deviation of the time between arrivals.
     pub fn jitter(&self) -> Duration {
         self.jitter
     }
 
-    /// How the leg is doing.
+    /// How a leg is doing that has taken the place of another a short while ago: it is judged by all that
+    /// is known, for there is a way back.
+    pub fn verdict_on_probation(&self, now: Duration) -> Verdict {
+        let verdict = self.verdict(now);
+        let jittery = self.jitter > JITTERY_ABOVE.max(self.playout_delay / JITTERY_DIVISOR);
+        if verdict.reason().is_some() {
+            verdict
+        } else if self.path.is_some_and(|path| path.lossy) {
+            Verdict::Lossy
+        } else if jittery {
+            Verdict::Jittery
+        } else {
+            verdict
+        }
+    }
+
+    /// How a leg is doing, by what it costs the viewer: silence, late frames, lost frames.
     pub fn verdict(&self, now: Duration) -> Verdict {
         if now.saturating_sub(self.heard) > self.patience() {
             Verdict::Starved
@@ -247,5 +305,60 @@ mod tests {
         assert_eq!(watch.verdict(now), Verdict::Lossy);
         (0..HISTORY_FRAMES).for_each(|_| watch.arrived(now, now + ms(800)));
         assert_eq!(watch.verdict(now), Verdict::InTime);
+    }
+
+    #[test]
+    fn a_path_that_loses_more_than_four_in_a_hundred_packets_fails_probation_only() {
+        for (lost, verdict) in [(4, Verdict::InTime), (5, Verdict::Lossy)] {
+            let (mut watch, now) = fed(ms(800));
+            // What was lost before the leg began is of no account.
+            watch.path(1000, 500);
+            watch.path(1099, 500 + lost);
+            assert_eq!(watch.verdict_on_probation(now), Verdict::InTime, "too few packets");
+            watch.path(1100, 500 + lost);
+            assert_eq!(watch.verdict_on_probation(now), verdict, "{lost} lost");
+            assert_eq!(watch.verdict(now), Verdict::InTime);
+            watch.path(1200, 500 + lost);
+            assert_eq!(watch.verdict_on_probation(now), Verdict::InTime, "the next window");
+        }
+    }
+
+    #[test]
+    fn the_counters_of_another_connection_begin_anew() {
+        let (mut watch, now) = fed(ms(800));
+        watch.path(0, 0);
+        watch.path(200, 20);
+        assert_eq!(watch.verdict_on_probation(now), Verdict::Lossy);
+        watch.path(10, 0);
+        assert_eq!(watch.verdict_on_probation(now), Verdict::InTime);
+    }
+
+    #[test]
+    fn a_leg_whose_frames_come_unevenly_fails_probation_only() {
+        // Arrivals alternate between `off` too early and too late; the jitter tends to twice that.
+        for (playout, off, verdict) in [
+            (ms(300), 20, Verdict::InTime),
+            (ms(300), 35, Verdict::Jittery),
+            (ms(1000), 30, Verdict::InTime),
+            (ms(1000), 40, Verdict::Jittery),
+        ] {
+            let mut watch = LegWatch::new(ms(0), playout, INTERVAL);
+            let mut now = ms(0);
+            for n in 0..200u64 {
+                now = INTERVAL * n as u32 + if n % 2 == 0 { ms(100 - off) } else { ms(100 + off) };
+                watch.arrived(now, INTERVAL * n as u32 + ms(100) + playout * 9 / 10);
+            }
+            assert_eq!(watch.verdict_on_probation(now), verdict, "{playout:?}, {off} ms");
+            assert_eq!(watch.verdict(now), Verdict::InTime);
+        }
+    }
+
+    #[test]
+    fn a_leg_is_worse_than_its_path() {
+        let (mut watch, now) = fed(ms(0));
+        watch.path(0, 0);
+        watch.path(100, 100);
+        assert_eq!(watch.verdict_on_probation(now), Verdict::Late);
+        assert_eq!(watch.verdict_on_probation(now + ms(161)), Verdict::Starved);
     }
 }

@@ -134,6 +134,7 @@ fn timer_in_words(timer: Timer) -> String {
         Timer::Attach { description, .. } => format!("attach {description}"),
         Timer::Probation { description } => format!("probation {description}"),
         Timer::Reattach { description } => format!("reattach {description}"),
+        Timer::Leave { description } => format!("leave {description}"),
     }
 }
 
@@ -241,7 +242,7 @@ fn a_leg_past_probation_is_left_when_it_starves_but_not_when_it_is_late() {
 }
 
 #[test]
-fn when_an_edge_is_lost_its_description_crosses_to_the_other_hands_edge() {
+fn when_an_edge_is_idle_its_description_crosses_to_the_other_hands_edge() {
     let mut bench = Bench::on_probation();
     bench.probation_over(One);
     assert_eq!(bench.closed("a"), ["set reattach 0", "report held 1"]);
@@ -251,7 +252,7 @@ fn when_an_edge_is_lost_its_description_crosses_to_the_other_hands_edge() {
 }
 
 #[test]
-fn when_the_only_edge_is_lost_both_cross_to_the_standby() {
+fn when_the_only_edge_is_idle_both_cross_to_the_standby() {
     let mut bench = Bench::new();
     assert_eq!(bench.closed("a"), ["set reattach 0", "set reattach 1", "report"]);
     assert_eq!(bench.legs(), ["-", "-"]);
@@ -290,14 +291,14 @@ fn recovery_tries_each_edge_a_bounded_number_of_times_and_then_says_so() {
     }
     let one_round = ["subscribe 1 c live", "subscribe 1 a live"];
     assert_eq!(tried, [one_round, one_round].concat());
-    assert!(bench.hands.is_lost(One));
+    assert!(bench.hands.is_idle(One));
     // It takes no more tries, until the coordinator has found an edge.
     assert_eq!(bench.reattach(One), NOTHING);
     bench.reattach(Zero);
     bench.in_time(Zero, "c");
     assert_eq!(bench.order(attach(1, One))[0], "subscribe 1 b 7");
     bench.in_time(One, "b");
-    assert!(!bench.hands.is_lost(One));
+    assert!(!bench.hands.is_idle(One));
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn is_helped(world: &World, description: Description) -> bool {
         _ => false,
     });
     world.edges.iter().any(|site| !site.up)
-        && (finding_out || trying || world.client.is_lost(description))
+        && (finding_out || trying || world.client.is_idle(description))
 }
 
 fn overlap_is_one_group(world: &World, description: Description) -> bool {

@@ -144,7 +144,7 @@ impl Engine {
             self.fire_timers();
             self.show_due();
             self.playing.iter_mut().for_each(Playing::feed_ahead);
-            if Description::BOTH.iter().all(|d| self.hands.is_lost(*d)) {
+            if Description::BOTH.iter().all(|d| self.hands.is_idle(*d)) {
                 break Some("no edge is left to play from".to_owned());
             }
             if self.is_over() || self.nobody_watches() {

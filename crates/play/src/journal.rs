@@ -87,7 +87,7 @@ impl Journal {
             Note::Recovering { description, from, cause } => {
                 self.lost(now, *description, from, *cause);
             }
-            Note::Lost { .. } => {}
+            Note::Crossing { .. } | Note::LetGo { .. } | Note::Lost { .. } => {}
         }
     }
 

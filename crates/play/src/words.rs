@@ -33,6 +33,10 @@ pub fn of_note(note: &Note) -> Option<String> {
         Note::Recovering { description, from, cause } => {
             format!("description {description} lost {from}: {}", reason_word(*cause))
         }
+        Note::Crossing { description, from, to } => {
+            format!("{from} is leaving: description {description} goes to {to}")
+        }
+        Note::LetGo { description, edge } => format!("description {description} let go at {edge}"),
         Note::Lost { description } => format!("description {description}: no edge left to try"),
     })
 }
