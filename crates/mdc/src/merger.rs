@@ -75,6 +75,19 @@ pub enum Due {
     Cue(Cue),
 }
 
+/// Media of which one description is received by choice.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    from: MediaTime,
+    until: Option<MediaTime>,
+}
+
+impl Choice {
+    fn holds_at(self, time: MediaTime) -> bool {
+        self.from <= time && self.until.is_none_or(|until| time < until)
+    }
+}
+
 /// The receiving end of one session: no clock, no I/O. Local time is passed in, as the time since
 /// session start, and must not go back.
 ///
@@ -89,15 +102,16 @@ pub struct Merger {
     grids: [GroupGrid; 2],
     config: Config,
     clock: Option<PlayoutClock>,
-    /// Where playback began, where the stream was then, and when.
+    /// Where playback began, and when.
     first: MediaTime,
-    live: MediaTime,
     anchored: Duration,
+    /// Groups that began before this are sent to catch up: their lateness says nothing of the network.
+    caught_up: [MediaTime; 2],
     /// Time and playout position at the last poll.
     polled: Duration,
     position: MediaTime,
     finished: bool,
-    only: Option<Description>,
+    chosen: Option<Choice>,
     video: Option<Video>,
     audio: Option<Audio>,
     text: Option<Text>,
@@ -114,12 +128,12 @@ impl Merger {
             config,
             clock: None,
             first: MediaTime(0),
-            live: MediaTime(0),
             anchored: Duration::ZERO,
+            caught_up: [MediaTime(0); 2],
             polled: Duration::ZERO,
             position: MediaTime(0),
             finished: false,
-            only: None,
+            chosen: None,
             video: catalog.video.as_ref().map(|track| Video::new(&catalog, track, config.conceal)),
             audio: catalog.audio.as_ref().map(Audio::new),
             text: catalog.text.as_ref().map(|_| Text::new(catalog.grids)),
@@ -138,7 +152,8 @@ impl Merger {
             return;
         }
         let clock = PlayoutClock::new(now, live, self.config.playout_delay);
-        (self.first, self.live, self.anchored) = (live.back(clock.initial()), live, now);
+        (self.first, self.anchored) = (live.back(clock.initial()), now);
+        self.caught_up = [live; 2];
         (self.polled, self.position) = (now, self.first);
         self.clock = Some(clock);
         self.video.iter_mut().for_each(|video| video.begin(self.first));
@@ -146,6 +161,14 @@ impl Merger {
         if self.video.is_none() && self.audio.is_none() {
             self.begin_text(self.first);
         }
+    }
+
+    /// `description` comes from another edge than before, or again, while the newest media published is
+    /// `live`. What is older comes late because it was lost on its way, which is no reason to let the
+    /// playout delay grow.
+    pub fn handle_resumed(&mut self, description: Description, live: MediaTime) {
+        let caught_up = &mut self.caught_up[description.index()];
+        *caught_up = live.max(*caught_up);
     }
 
     /// A frame arrived: number `index` (from 0) of its group.
@@ -245,11 +268,11 @@ impl Merger {
             return;
         }
         let Some(clock) = &mut self.clock else { return };
-        // What was published before the viewer came is sent when it comes, and says nothing.
-        let live = self.grids[key.description.index()].start_of(key.group) >= self.live;
+        let description = key.description.index();
+        let live = self.grids[description].start_of(key.group) >= self.caught_up[description];
         let lag = if live { clock.lag(now, time) } else { Duration::ZERO };
         let slack_us = slack::between(clock.due(time), now);
-        let punctuality = &mut self.punctuality[key.description.index()];
+        let punctuality = &mut self.punctuality[description];
         if let Some(needed) = punctuality.note(key.group, slack_us, lag) {
             clock.request_growth(now, needed);
         }
@@ -259,7 +282,19 @@ impl Merger {
 
     /// The viewer chose to receive `only` one description, or both (`None`).
     pub fn set_chosen(&mut self, only: Option<Description>) {
-        self.only = only;
+        self.chosen = only.map(|_| Choice { from: MediaTime(0), until: None });
+    }
+
+    /// Media from `from` on are received in one description by choice.
+    pub fn choose_one(&mut self, from: MediaTime) {
+        let before = self.chosen.filter(|choice| choice.until.is_none_or(|t| t > self.position));
+        let from = before.map_or(from, |before| before.from.min(from));
+        self.chosen = Some(Choice { from, until: None });
+    }
+
+    /// Media from `from` on are received in both descriptions again.
+    pub fn choose_both(&mut self, from: MediaTime) {
+        self.chosen.iter_mut().for_each(|choice| choice.until = Some(from));
     }
 
     /// A decoder can make nothing of `index` and what follows it in its chain.
@@ -311,8 +346,10 @@ impl Merger {
 
     fn decide_video(&mut self, deadline: Duration) -> Option<Shown> {
         let patience = self.config.playout_delay / PATIENCE_PER_DELAY;
-        let any = self.only.is_some() || deadline >= self.anchored + patience;
-        let shown = self.video.as_mut()?.decide(deadline, any, self.only.is_some())?;
+        let video = self.video.as_mut()?;
+        let chosen = self.chosen.is_some_and(|choice| choice.holds_at(video.next_time()));
+        let any = chosen || deadline >= self.anchored + patience;
+        let shown = video.decide(deadline, any, chosen)?;
         self.begin_text(shown.time);
         Some(shown)
     }

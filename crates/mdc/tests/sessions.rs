@@ -93,6 +93,47 @@ fn side_frames_of_a_viewer_who_chose_one_description_are_told_apart() {
 }
 
 #[test]
+fn side_frames_are_by_choice_from_the_first_media_let_go_until_the_description_is_back() {
+    let catalog = stream(Scheme::Alternating);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    // Description 1 is let go from 3 s to 6 s, and its group at 7 s is lost.
+    let gone = |p: &Parcel| {
+        p.description == Description::One && [1003, 1004, 1005, 1007].contains(&p.header.group.0)
+    };
+    let all = viewer.send(&programme(&catalog), |p| (!gone(p)).then_some(ms(10)));
+    let before = |at: Duration| move |(arrives, _): &(Duration, Parcel)| *arrives <= JOINED + at;
+    let (deliveries, later): (_, Vec<_>) = all.into_iter().partition(before(2 * SECOND));
+    let (let_go, back): (_, Vec<_>) = later.into_iter().partition(before(5 * SECOND));
+    viewer.watch(deliveries, JOINED + 2 * SECOND);
+    viewer.merger.choose_one(ORIGIN + 3 * SECOND);
+    viewer.watch(let_go, JOINED + 5 * SECOND);
+    viewer.merger.choose_both(ORIGIN + 6 * SECOND);
+    viewer.watch(back, JOINED + 8 * SECOND);
+    let frames = viewer.merger.stats().frames;
+    // Of odd groups the primary rendition is in description 1.
+    assert_eq!((frames.side, frames.side_chosen, frames.frozen), (3 * 24, 2 * 24, 0));
+    let chosen =
+        |s: &gibbon_mdc::Shown| s.time >= ORIGIN + 3 * SECOND && s.time < ORIGIN + 6 * SECOND;
+    let mut side = viewer.shown().into_iter().filter(|s| s.verdict == Verdict::Side);
+    assert!(side.all(|s| s.side_chosen == chosen(&s)));
+}
+
+#[test]
+fn a_description_let_go_again_before_it_was_back_stays_let_go() {
+    let catalog = stream(Scheme::Alternating);
+    let mut viewer = Viewer::joins(&catalog, Config::default(), SECOND);
+    let deliveries = viewer
+        .send(&programme(&catalog), |p| (p.description == Description::Zero).then_some(ms(10)));
+    viewer.merger.choose_one(ORIGIN);
+    viewer.merger.choose_both(ORIGIN + 2 * SECOND);
+    viewer.merger.choose_one(ORIGIN + 5 * SECOND);
+    viewer.watch(deliveries, JOINED + 8 * SECOND);
+    let frames = viewer.merger.stats().frames;
+    assert!(frames.side >= 3 * 24);
+    assert_eq!(frames.side_chosen, frames.side);
+}
+
+#[test]
 fn a_viewer_joins_at_the_playout_position_in_the_middle_of_a_group_and_of_a_cue() {
     let catalog = stream(Scheme::Alternating);
     let mut viewer = Viewer::joins(&catalog, Config::default(), ms(3250));
@@ -530,6 +571,30 @@ fn the_delay_grows_by_a_fifth_at_most_where_frames_keep_arriving_late() {
     // One late group is no reason.
     let once = |p: &Parcel| Some(if p.header.group.0 == 1004 { ms(1200) } else { ms(10) });
     assert_eq!(watch(&catalog, once).1.playout_delay.max, 1000);
+}
+
+#[test]
+fn what_another_edge_sends_after_a_loss_does_not_make_the_delay_grow() {
+    let catalog = stream(Scheme::Alternating);
+    let watched = |resumed: bool| {
+        let config = Config { playout_delay: ms(300), ..Config::default() };
+        let mut viewer = Viewer::joins(&catalog, config, SECOND);
+        // From 3.5 s to 4.1 s all of description 0 comes 290 ms late.
+        let lost = |p: &Parcel| {
+            let published = p.published(&catalog);
+            let outage = ORIGIN + ms(3500)..ORIGIN + ms(4100);
+            p.description == Description::Zero && outage.contains(&published)
+        };
+        let deliveries =
+            viewer.send(&video(&catalog, 8, 1), |p| Some(if lost(p) { ms(290) } else { ms(10) }));
+        if resumed {
+            viewer.merger.handle_resumed(Description::Zero, ORIGIN + ms(4100));
+        }
+        viewer.watch(deliveries, JOINED + 6 * SECOND);
+        viewer.merger.stats().playout_delay.max
+    };
+    assert_eq!(watched(true), 300);
+    assert!(watched(false) > 300);
 }
 
 #[test]
