@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Endpoint, Identity, message, wire::StreamKind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode};
 
@@ -32,6 +32,8 @@ pub struct NodeLink {
     pub to_coordinator: mpsc::Sender<FromNode>,
     /// What the coordinator says.
     pub from_coordinator: mpsc::Receiver<ToNode>,
+    /// Whether the coordinator is there now.
+    pub connected: watch::Receiver<bool>,
 }
 
 /// Starts the link; `report` is asked every reporting interval. It runs as long as the process.
@@ -42,9 +44,11 @@ pub fn start(
 ) -> NodeLink {
     let (to_coordinator, outgoing) = mpsc::channel(MAX_WAITING);
     let (incoming, from_coordinator) = mpsc::channel(MAX_WAITING);
-    let run = Run { endpoint, registration, report: Box::new(report), outgoing, incoming };
+    let (is_connected, connected) = watch::channel(false);
+    let report = Box::new(report);
+    let run = Run { endpoint, registration, report, outgoing, incoming, is_connected };
     tokio::spawn(run.forever());
-    NodeLink { to_coordinator, from_coordinator }
+    NodeLink { to_coordinator, from_coordinator, connected }
 }
 
 /// The coordinator's identity: one per network.
@@ -63,13 +67,16 @@ struct Run {
     report: Box<dyn Fn() -> NodeReport + Send + Sync>,
     outgoing: mpsc::Receiver<FromNode>,
     incoming: mpsc::Sender<ToNode>,
+    is_connected: watch::Sender<bool>,
 }
 
 impl Run {
     async fn forever(mut self) {
         let mut retry = FIRST_RETRY;
         loop {
-            match self.once().await {
+            let ended = self.once().await;
+            self.is_connected.send_replace(false);
+            match ended {
                 Ok(()) => return,
                 Err(Gone { error, registered }) => {
                     tracing::warn!(%error, "the coordinator is away; what streams goes on streaming");
@@ -106,6 +113,7 @@ impl Run {
             Some(ToNode::Refused { reason }) => return Err(Gone::before(reason)),
             Some(ToNode::Registered { term, report_every_ms }) => {
                 every = Duration::from_millis(report_every_ms.clamp(50, 60_000));
+                self.is_connected.send_replace(true);
                 tracing::info!(term = term.0, "registered with the coordinator");
             }
             _ => {}
