@@ -39,6 +39,8 @@ pub mod close {
     pub const SILENT: VarInt = VarInt::from_u32(0x14);
     /// The node is about to exit.
     pub const LEAVING: VarInt = VarInt::from_u32(0x20);
+    /// The node holds all the sessions it can.
+    pub const FULL: VarInt = VarInt::from_u32(0x21);
     /// Stream: the subscription ended before the group did.
     pub const CANCELLED: VarInt = VarInt::from_u32(0x30);
     /// Stream: the group is past its usefulness.

@@ -272,6 +272,7 @@ fn codes_and_kinds_are_those_of_the_document() {
         ("WRONG_ROLE", close::WRONG_ROLE),
         ("SILENT", close::SILENT),
         ("LEAVING", close::LEAVING),
+        ("FULL", close::FULL),
         ("CANCELLED", close::CANCELLED),
         ("SUPERSEDED", close::SUPERSEDED),
         ("NO_SUBSCRIPTION", close::NO_SUBSCRIPTION),
