@@ -167,6 +167,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
             location: options.location,
             failure_domain: None,
             capacity_legs: 0,
+            capacity_kbps: None,
         },
     };
     let reporting = origin.clone();
