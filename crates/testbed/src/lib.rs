@@ -9,14 +9,17 @@ mod network;
 mod path;
 mod player;
 mod process;
+mod setup;
 mod shaper;
+mod supervisor;
 mod wait;
 
 pub use impairment::{BUFFER, Direction, Impairment, Loss};
 pub use log::{Line, Log};
-pub use network::{Network, Setup, media_folder};
+pub use network::{COORDINATOR, Network};
 pub use path::{Path, Whose};
 pub use player::{Player, PlayerOptions, read_frames};
 pub use process::{Process, binary};
+pub use setup::{Setup, media_folder};
 pub use shaper::{MAX_UNDER_WAY, Shaper};
 pub use wait::{WAIT, wait_for};

@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
@@ -12,62 +14,21 @@ use gibbon_control::{
     client::Portal,
     portal::{HandoffInfo, HandoffOutcome, SessionInfo},
 };
-use gibbon_media::{HandoffId, SessionId};
+use gibbon_media::{HandoffId, Placement, SessionId};
+use rustix::process::Signal;
 
-use crate::{Player, PlayerOptions, Process, WAIT, binary, player::read_frames, wait_for};
+use crate::{
+    Player, PlayerOptions, Process, Setup, WAIT, binary,
+    player::read_frames,
+    supervisor::{Shared, Supervisor, lock},
+    wait_for,
+};
 
-/// What to start.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    /// Id, streams as `NAME=MEDIA[,CAPTIONS]`, and further arguments of each origin.
-    pub origins: Vec<(String, Vec<String>, Vec<String>)>,
-    /// Ids of the edges.
-    pub edges: Vec<String>,
-    /// Further arguments of single edges, by id.
-    pub edge_arguments: BTreeMap<String, Vec<String>>,
-    /// Edges whose connection to the coordinator goes over a [`Path`] that tests can cut.
-    pub control_paths: Vec<String>,
-    /// Edges that viewers and other edges reach over a [`Path`].
-    pub access_paths: Vec<String>,
-}
+/// The coordinator's name, among those of nodes.
+pub const COORDINATOR: &str = "coordinator";
 
-impl Setup {
-    /// One origin `origin-1` that publishes `live/bbb` from the clip in `media/`, and these edges.
-    pub fn bbb(edges: &[&str]) -> Self {
-        Self::default().origin("origin-1", &["live/bbb"]).edges(edges)
-    }
-
-    /// With an origin that publishes the clip in `media/` under these names.
-    pub fn origin(mut self, id: &str, streams: &[&str]) -> Self {
-        let media = media_folder();
-        let (clip, captions) = (media.join("bbb.mp4"), media.join("bbb.vtt"));
-        let source = format!("{},{}", clip.display(), captions.display());
-        let streams = streams.iter().map(|stream| format!("{stream}={source}")).collect();
-        self.origins.push((id.to_owned(), streams, Vec::new()));
-        self
-    }
-
-    /// With these edges.
-    pub fn edges(mut self, ids: &[&str]) -> Self {
-        self.edges.extend(ids.iter().map(|id| (*id).to_owned()));
-        self
-    }
-
-    /// With further arguments for every origin.
-    pub fn origin_arguments(mut self, arguments: &[&str]) -> Self {
-        for origin in &mut self.origins {
-            origin.2.extend(arguments.iter().map(|a| (*a).to_owned()));
-        }
-        self
-    }
-}
-
-/// The clips of the repository.
-pub fn media_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../media")
-}
-
-/// A running network.
+/// A running network. The coordinator's and the nodes' ports stay what they were when they are started
+/// again.
 #[derive(Debug)]
 pub struct Network {
     folder: PathBuf,
@@ -75,11 +36,13 @@ pub struct Network {
     /// The portal.
     pub portal: Portal,
     portal_url: String,
-    coordinator: Process,
-    control: String,
-    nodes: BTreeMap<String, Process>,
+    control: SocketAddr,
+    /// The coordinator among them.
+    processes: BTreeMap<String, Shared>,
+    addresses: BTreeMap<String, SocketAddr>,
     control_paths: BTreeMap<String, crate::Path>,
     access_paths: BTreeMap<String, crate::Path>,
+    supervisor: Supervisor,
 }
 
 impl Network {
@@ -87,13 +50,15 @@ impl Network {
     /// published.
     pub fn start(folder: &Path, setup: Setup) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let coordinator = start_coordinator(folder, "127.0.0.1:0", "127.0.0.1:0")?;
+        let mut coordinator = start_coordinator(folder, &setup)?;
         let (control, portal) = wait_for("the coordinator to be ready", WAIT, || {
             let log = coordinator.log();
-            let ready = log.with("the coordinator is ready").last();
+            let ready = log.with(READY).last();
             Ok(ready
                 .and_then(|l| Some((l.text("nodes")?.to_owned(), l.text("portal")?.to_owned()))))
         })?;
+        coordinator.keep("--listen", &control);
+        coordinator.keep("--portal", &portal);
         let portal_url = format!("http://{portal}");
         let portal = Portal::new(&portal_url, &folder.join("certs/portal.token"))?;
         let mut network = Self {
@@ -101,23 +66,28 @@ impl Network {
             setup,
             portal,
             portal_url,
-            coordinator,
-            control,
-            nodes: BTreeMap::new(),
+            control: control.parse()?,
+            processes: BTreeMap::from([(
+                COORDINATOR.to_owned(),
+                Arc::new(Mutex::new(coordinator)),
+            )]),
+            addresses: BTreeMap::new(),
             control_paths: BTreeMap::new(),
             access_paths: BTreeMap::new(),
+            supervisor: Supervisor::new(),
         };
         for (id, streams, arguments) in network.setup.origins.clone() {
-            network.start_origin(&id, &streams, &arguments)?;
+            network.begin_origin(&id, &streams, &arguments)?;
         }
         for id in network.setup.edges.clone() {
-            network.start_edge(&id)?;
+            network.begin_edge(&id)?;
         }
+        network.learn_addresses()?;
         network.await_ready()?;
         Ok(network)
     }
 
-    fn start_origin(
+    fn begin_origin(
         &mut self,
         id: &str,
         streams: &[String],
@@ -133,56 +103,96 @@ impl Network {
             arguments
                 .extend(["--framehash".to_owned(), self.origin_frames(id).display().to_string()]);
         }
-        arguments.extend(self.node_arguments(id));
+        arguments.extend(self.node_arguments(id)?);
         arguments.extend_from_slice(more);
-        let process = Process::start("gibbon-origin", id, &self.folder, &arguments)?;
-        self.nodes.insert(id.to_owned(), process);
+        self.begin("gibbon-origin", id, &arguments)
+    }
+
+    fn begin_edge(&mut self, id: &str) -> anyhow::Result<()> {
+        let mut arguments = self.node_arguments(id)?;
+        if let Some(domain) = self.setup.failure_domains.get(id) {
+            arguments.extend(["--failure-domain".to_owned(), domain.clone()]);
+        }
+        arguments.extend(self.setup.edge_arguments.get(id).cloned().unwrap_or_default());
+        self.begin("gibbon-edge", id, &arguments)
+    }
+
+    fn begin(&mut self, program: &str, id: &str, arguments: &[String]) -> anyhow::Result<()> {
+        let process = Process::start(program, id, &self.folder, arguments)?;
+        self.processes.insert(id.to_owned(), Arc::new(Mutex::new(process)));
         Ok(())
     }
 
-    /// Starts an edge, for the first time or again.
-    pub fn start_edge(&mut self, id: &str) -> anyhow::Result<()> {
-        let mut arguments = self.node_arguments(id);
-        arguments.extend(self.setup.edge_arguments.get(id).cloned().unwrap_or_default());
-        if self.setup.control_paths.iter().any(|edge| edge == id) {
-            let path = crate::Path::to(self.control.parse()?)?;
-            arguments.extend(["--coordinator".to_owned(), path.address().to_string()]);
+    /// Arguments that origins and edges have in common. The paths of the node are opened.
+    fn node_arguments(&mut self, id: &str) -> anyhow::Result<Vec<String>> {
+        let certs = self.certs().display().to_string();
+        let mut arguments =
+            ["--id", id, "--listen", "127.0.0.1:0", "--certs", &certs].map(str::to_owned).to_vec();
+        // Every path draws for itself.
+        let seed =
+            self.setup.seed + 2 * (self.control_paths.len() + self.access_paths.len()) as u64;
+        let mut coordinator = self.control;
+        if self.setup.control_paths.iter().any(|node| node == id) {
+            let path = crate::Path::open(seed)?;
+            path.aim(self.control);
+            coordinator = path.address();
             self.control_paths.insert(id.to_owned(), path);
         }
-        let access = self.setup.access_paths.iter().any(|edge| edge == id);
-        let access = access.then(|| crate::Path::open(1)).transpose()?;
-        if let Some(path) = &access {
+        arguments.extend(["--coordinator".to_owned(), coordinator.to_string()]);
+        if self.setup.access_paths.iter().any(|node| node == id) {
+            let path = crate::Path::open(seed + 1)?;
             arguments.extend(["--advertise".to_owned(), path.address().to_string()]);
-        }
-        let process = Process::start("gibbon-edge", id, &self.folder, &arguments)?;
-        if let Some(path) = access {
-            let listen = wait_for(format!("{id} to listen"), WAIT, || {
-                let log = process.log();
-                let up = log.with("edge is up").last();
-                Ok(up.and_then(|line| line.text("listen")?.parse().ok()))
-            })?;
-            path.aim(listen);
             self.access_paths.insert(id.to_owned(), path);
         }
-        self.nodes.insert(id.to_owned(), process);
+        Ok(arguments)
+    }
+
+    /// Each node has found a free port. It keeps that, and its path leads there.
+    fn learn_addresses(&mut self) -> anyhow::Result<()> {
+        for (id, process) in self.processes.iter().filter(|(id, _)| *id != COORDINATOR) {
+            let mut process = lock(process);
+            let address: SocketAddr = wait_for(format!("{id} to listen"), WAIT, || {
+                let log = process.log();
+                let up = IS_UP.iter().find_map(|message| log.with(message).last());
+                Ok(up.and_then(|line| line.text("listen")?.parse().ok()))
+            })?;
+            process.keep("--listen", &address.to_string());
+            if let Some(path) = self.access_paths.get(id) {
+                path.aim(address);
+            }
+            self.addresses.insert(id.clone(), address);
+        }
         Ok(())
     }
 
-    /// The path between an edge and the coordinator, if the setup has one.
+    /// The path between a node and the coordinator, if the setup has one.
     pub fn control_path(&self, id: &str) -> anyhow::Result<&crate::Path> {
         self.control_paths.get(id).with_context(|| format!("{id} has no control path"))
     }
 
-    /// The path by which an edge is reached, if the setup has one.
+    /// The path by which a node is reached, if the setup has one.
     pub fn access_path(&self, id: &str) -> anyhow::Result<&crate::Path> {
         self.access_paths.get(id).with_context(|| format!("{id} has no access path"))
     }
 
-    fn node_arguments(&self, id: &str) -> Vec<String> {
-        let certs = self.certs().display().to_string();
-        ["--id", id, "--listen", "127.0.0.1:0", "--coordinator", &self.control, "--certs", &certs]
-            .map(str::to_owned)
-            .into()
+    /// The paths of all nodes, to them and to the coordinator.
+    pub fn all_paths(&self) -> impl Iterator<Item = &crate::Path> {
+        self.access_paths.values().chain(self.control_paths.values())
+    }
+
+    /// What it was made of.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The address a node listens on, behind its path.
+    pub fn address(&self, id: &str) -> anyhow::Result<SocketAddr> {
+        self.addresses.get(id).copied().with_context(|| format!("there is no node {id}"))
+    }
+
+    /// The addresses all nodes listen on, and connect from.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.values().copied().collect()
     }
 
     fn await_ready(&self) -> anyhow::Result<()> {
@@ -225,14 +235,82 @@ impl Network {
         self.folder.join(format!("{id}.framehash"))
     }
 
-    /// A node's process.
-    pub fn node(&mut self, id: &str) -> anyhow::Result<&mut Process> {
-        self.nodes.get_mut(id).with_context(|| format!("there is no node {id}"))
+    /// A node's process, or the coordinator's. So long as it is held, others wait for it.
+    pub fn node(&self, id: &str) -> anyhow::Result<MutexGuard<'_, Process>> {
+        self.processes.get(id).map(|p| lock(p)).with_context(|| format!("there is no node {id}"))
     }
 
     /// The coordinator's process.
-    pub fn coordinator(&mut self) -> &mut Process {
-        &mut self.coordinator
+    pub fn coordinator(&self) -> MutexGuard<'_, Process> {
+        lock(&self.processes[COORDINATOR])
+    }
+
+    /// Starts a node or the coordinator again, on its former port, and waits until it is up.
+    pub fn restart(&self, id: &str) -> anyhow::Result<()> {
+        let mut process = self.node(id)?;
+        let starts = |process: &Process| {
+            let log = process.log();
+            [READY].iter().chain(&IS_UP).map(|message| log.with(message).count()).sum::<usize>()
+        };
+        let before = starts(&process);
+        process.restart()?;
+        self.supervisor.hold(id, false);
+        wait_for(format!("{id} to be up again"), WAIT, || {
+            if let Some(status) = process.ended()? {
+                bail!("it ended with {status}; see its log");
+            }
+            Ok((starts(&process) > before).then_some(()))
+        })
+    }
+
+    /// Kills a node or the coordinator (SIGKILL). It stays dead until it is started again, even under the
+    /// supervisor.
+    pub fn kill(&self, id: &str) -> anyhow::Result<()> {
+        self.supervisor.hold(id, true);
+        self.node(id)?.kill()
+    }
+
+    /// Asks a node or the coordinator to end (SIGTERM) and waits until it has. It stays so until it is
+    /// started again.
+    pub fn end(&self, id: &str) -> anyhow::Result<ExitStatus> {
+        self.supervisor.hold(id, true);
+        self.node(id)?.stop()
+    }
+
+    /// Stops a process where it stands (SIGSTOP).
+    pub fn freeze(&self, id: &str) -> anyhow::Result<()> {
+        self.node(id)?.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub fn wake(&self, id: &str) -> anyhow::Result<()> {
+        self.node(id)?.signal(Signal::CONT)
+    }
+
+    /// Deletes what the coordinator has on disk beside certificates and keys.
+    pub fn delete_store(&self) -> anyhow::Result<()> {
+        let store = coordinator_store(&self.folder);
+        for entry in std::fs::read_dir(&store)? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
+        Ok(())
+    }
+
+    /// From now on these are started again whenever they have ended by themselves or were killed from
+    /// outside, `after` their end: as systemd or Kubernetes would.
+    pub fn supervise(&self, ids: &[&str], after: Duration) -> anyhow::Result<()> {
+        for id in ids {
+            let process = self.processes.get(*id);
+            let process = process.with_context(|| format!("there is no node {id}"))?;
+            self.supervisor.watch(id, process.clone(), after);
+        }
+        Ok(())
+    }
+
+    /// How a supervised node has ended, each time so far.
+    pub fn exits(&self, id: &str) -> Vec<ExitStatus> {
+        self.supervisor.exits(id)
     }
 
     /// Starts a player `name`, with all its files in a folder of that name.
@@ -272,6 +350,10 @@ impl Network {
         if let Some(edge) = &options.edge {
             option("edge", edge.clone());
         }
+        let together = options.edge.as_ref().map(|_| Placement::Together);
+        if let Some(placement) = options.placement.or(together.filter(|_| knows_placement())) {
+            option("placement", placement.to_string());
+        }
         arguments.extend_from_slice(&options.arguments);
         arguments
     }
@@ -293,24 +375,47 @@ impl Network {
 
     /// Stops everything in order and fails if a process does not end well.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        for (id, mut node) in std::mem::take(&mut self.nodes) {
-            let status = node.stop()?;
+        self.supervisor = Supervisor::new();
+        let coordinator = self.processes.remove(COORDINATOR);
+        for (id, process) in std::mem::take(&mut self.processes)
+            .into_iter()
+            .chain(coordinator.map(|process| (COORDINATOR.to_owned(), process)))
+        {
+            let status = lock(&process).stop()?;
             if !status.success() {
                 bail!("{id} ended with {status}");
             }
-        }
-        let status = self.coordinator.stop()?;
-        if !status.success() {
-            bail!("the coordinator ended with {status}");
         }
         Ok(())
     }
 }
 
-fn start_coordinator(folder: &Path, listen: &str, portal: &str) -> anyhow::Result<Process> {
-    let path = |name: &str| folder.join(name).display().to_string();
-    let (certs, state) = (path("certs"), path("state"));
-    std::fs::create_dir_all(&state)?;
-    let arguments = ["--listen", listen, "--portal", portal, "--certs", &certs, "--state", &state];
-    Process::start("gibbon-coordinator", "coordinator", folder, &arguments.map(str::to_owned))
+/// What the coordinator logs when it is ready, and nodes when they are up.
+const READY: &str = "the coordinator is ready";
+const IS_UP: [&str; 2] = ["edge is up", "origin is up"];
+
+fn coordinator_store(folder: &Path) -> PathBuf {
+    folder.join("coordinator")
+}
+
+fn start_coordinator(folder: &Path, setup: &Setup) -> anyhow::Result<Process> {
+    let (certs, store) = (folder.join("certs"), coordinator_store(folder));
+    std::fs::create_dir_all(&store)?;
+    let (certs, store) = (certs.display().to_string(), store.display().to_string());
+    let free = "127.0.0.1:0";
+    let arguments = ["--listen", free, "--portal", free, "--certs", &certs, "--state", &store];
+    let mut arguments = arguments.map(str::to_owned).to_vec();
+    arguments.extend_from_slice(&setup.coordinator_arguments);
+    let environment = &setup.coordinator_environment;
+    Process::start_in("gibbon-coordinator", COORDINATOR, folder, &arguments, environment)
+}
+
+/// Whether the player can be told where its legs are to be.
+fn knows_placement() -> bool {
+    static KNOWS: OnceLock<bool> = OnceLock::new();
+    *KNOWS.get_or_init(|| {
+        let help =
+            binary("gibbon-play").and_then(|p| Ok(Command::new(p).arg("--help").output()?));
+        help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--placement"))
+    })
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
 use anyhow::Context;
 use gibbon_control::report::Report;
-use gibbon_media::SessionId;
+use gibbon_media::{Placement, Priority, SessionId};
 
 use crate::{Process, WAIT, wait_for};
 
@@ -17,6 +17,8 @@ pub struct PlayerOptions {
     pub duration: Duration,
     /// The edge to begin at.
     pub edge: Option<String>,
+    /// Where its legs are to be; without it, together if the edge is named.
+    pub placement: Option<Placement>,
     /// Further options, as on the command line.
     pub arguments: Vec<String>,
 }
@@ -25,13 +27,40 @@ impl PlayerOptions {
     /// Plays `stream` for `seconds`.
     pub fn new(stream: &str, seconds: f64) -> Self {
         let duration = Duration::from_secs_f64(seconds);
-        Self { stream: stream.to_owned(), duration, edge: None, arguments: Vec::new() }
+        Self {
+            stream: stream.to_owned(),
+            duration,
+            edge: None,
+            placement: None,
+            arguments: Vec::new(),
+        }
     }
 
     /// Begins at this edge.
     pub fn at(mut self, edge: &str) -> Self {
         self.edge = Some(edge.to_owned());
         self
+    }
+
+    /// On one edge or on two.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = Some(placement);
+        self
+    }
+
+    /// This many ms behind the live edge.
+    pub fn playout_delay(self, ms: u64) -> Self {
+        self.with(&["--playout-delay", &ms.to_string()])
+    }
+
+    /// Of this importance where there is not room for all.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(&["--priority", &priority.to_string()])
+    }
+
+    /// Without decoding: verdicts are counted by what arrives.
+    pub fn no_decode(self) -> Self {
+        self.with(&["--no-decode"])
     }
 
     /// With further arguments.

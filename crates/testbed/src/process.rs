@@ -16,6 +16,7 @@ use crate::{Log, WAIT, wait_for};
 #[derive(Debug)]
 pub struct Process {
     name: String,
+    launch: Command,
     child: Child,
     log: PathBuf,
 }
@@ -41,24 +42,52 @@ impl Process {
         folder: &Path,
         arguments: &[String],
     ) -> anyhow::Result<Self> {
+        Self::start_in(program, name, folder, arguments, &[])
+    }
+
+    /// The same with further environment variables. They are gone when it is started again.
+    pub fn start_in(
+        program: &str,
+        name: &str,
+        folder: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(binary(program)?);
         command
             .args(arguments)
             .env("GIBBON_LOG_FORMAT", "json")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file);
-        let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+            .stderr(File::options().create(true).append(true).open(&log)?);
+        let mut process = Self::from_command(name, command, log)?;
+        for (name, _) in environment {
+            process.launch.env_remove(name);
+        }
+        Ok(process)
     }
 
     /// Starts a command that the caller has prepared, such as one that draws on the terminal.
     pub fn from_command(name: &str, mut command: Command, log: PathBuf) -> anyhow::Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), launch: command, child, log })
+    }
+
+    /// Starts it again as it was started first; kills it before, if it is still running.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        self.child =
+            self.launch.spawn().with_context(|| format!("cannot start {} again", self.name))?;
+        Ok(())
+    }
+
+    /// From the next start on, the option `flag` has this value: a port that was free at first is kept.
+    pub fn keep(&mut self, flag: &str, value: &str) {
+        // Of an option given twice the last counts.
+        self.launch.args([flag, value]);
     }
 
     /// Its name in the network.

@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.folder.exists() {
         std::fs::remove_dir_all(&options.folder)?;
     }
-    let mut network = Network::start(&options.folder, Setup::bbb(&EDGES))?;
+    let network = Network::start(&options.folder, Setup::bbb(&EDGES))?;
     let seconds = options.minutes * 60.0;
     let mut players = Vec::new();
     for n in 0..options.sessions {
@@ -74,7 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         while turn.elapsed().as_secs_f64() < options.handoff_every {
             if sampled.elapsed() >= SAMPLE_EVERY {
                 sampled = Instant::now();
-                sample(&mut network, &players, &mut memory, &mut tasks)?;
+                sample(&network, &players, &mut memory, &mut tasks)?;
                 status(begun.elapsed(), handoffs.len(), &memory, &tasks);
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn sample(
-    network: &mut Network,
+    network: &Network,
     players: &[Player],
     memory: &mut Series,
     tasks: &mut Series,
@@ -96,9 +96,9 @@ fn sample(
         Ok(())
     };
     for node in EDGES.iter().chain(&["origin-1"]) {
-        note(network.node(node)?, memory)?;
+        note(&*network.node(node)?, memory)?;
     }
-    note(network.coordinator(), memory)?;
+    note(&network.coordinator(), memory)?;
     // Two players stand for all: one that decodes and one that does not.
     for player in players.first().into_iter().chain(players.last()) {
         note(&player.process, memory)?;

@@ -1,0 +1,88 @@
+//! What a network is to consist of.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Id, streams as `NAME=MEDIA[,CAPTIONS]`, and further arguments of each origin.
+    pub origins: Vec<(String, Vec<String>, Vec<String>)>,
+    /// Ids of the edges.
+    pub edges: Vec<String>,
+    /// Further arguments of single edges, by id.
+    pub edge_arguments: BTreeMap<String, Vec<String>>,
+    /// Failure domains of single edges, by id.
+    pub failure_domains: BTreeMap<String, String>,
+    /// Nodes whose connection to the coordinator goes over a [`Path`](crate::Path) that tests can cut.
+    pub control_paths: Vec<String>,
+    /// Nodes that viewers and other nodes reach over a [`Path`](crate::Path).
+    pub access_paths: Vec<String>,
+    /// Further arguments of the coordinator.
+    pub coordinator_arguments: Vec<String>,
+    /// Environment of the coordinator when it is started first, and not again: failpoints.
+    pub coordinator_environment: Vec<(String, String)>,
+    /// What the impairments of paths draw depends on this.
+    pub seed: u64,
+}
+
+impl Setup {
+    /// One origin `origin-1` that publishes `live/bbb` from the clip in `media/`, and these edges.
+    pub fn bbb(edges: &[&str]) -> Self {
+        Self::default().origin("origin-1", &["live/bbb"]).edges(edges)
+    }
+
+    /// With an origin that publishes the clip in `media/` under these names.
+    pub fn origin(mut self, id: &str, streams: &[&str]) -> Self {
+        let media = media_folder();
+        let (clip, captions) = (media.join("bbb.mp4"), media.join("bbb.vtt"));
+        let source = format!("{},{}", clip.display(), captions.display());
+        let streams = streams.iter().map(|stream| format!("{stream}={source}")).collect();
+        self.origins.push((id.to_owned(), streams, Vec::new()));
+        self
+    }
+
+    /// With these edges.
+    pub fn edges(mut self, ids: &[&str]) -> Self {
+        self.edges.extend(ids.iter().map(|id| (*id).to_owned()));
+        self
+    }
+
+    /// With further arguments for every origin.
+    pub fn origin_arguments(mut self, arguments: &[&str]) -> Self {
+        for origin in &mut self.origins {
+            origin.2.extend(arguments.iter().map(|a| (*a).to_owned()));
+        }
+        self
+    }
+
+    /// With further arguments for one edge.
+    pub fn edge_with(mut self, id: &str, arguments: &[&str]) -> Self {
+        let further = self.edge_arguments.entry(id.to_owned()).or_default();
+        further.extend(arguments.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    /// With each of these edges in a failure domain of its own.
+    pub fn domains(mut self, edges: &[&str]) -> Self {
+        let each = edges.iter().map(|edge| ((*edge).to_owned(), format!("site of {edge}")));
+        self.failure_domains.extend(each);
+        self
+    }
+
+    /// With a path between every node and the coordinator, and a path to every node, so that anything can
+    /// be cut off from anything else.
+    pub fn paths(mut self) -> Self {
+        let nodes = self.origins.iter().map(|(id, ..)| id).chain(&self.edges);
+        self.control_paths = nodes.cloned().collect();
+        self.access_paths = self.control_paths.clone();
+        self
+    }
+}
+
+/// The clips of the repository.
+pub fn media_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../media")
+}
