@@ -232,17 +232,20 @@ fn when_the_old_edge_does_not_take_it_back_the_standby_does() {
 }
 
 #[test]
-fn a_leg_past_probation_is_left_when_it_starves_but_not_when_it_is_late() {
-    let mut bench = Bench::new();
-    assert_eq!(bench.bad(One, "a", Reason::Late), NOTHING);
-    assert_eq!(bench.bad(One, "a", Reason::Starved), ["set reattach 1"]);
-    assert_eq!(bench.bad(One, "a", Reason::Starved), NOTHING);
-    assert_eq!(bench.reattach(One), ["subscribe 1 c live", "set attach 1"]);
-    assert_eq!(bench.in_time(One, "c"), ["stop attach 1", "cancel 1 a", "report"]);
+fn a_bad_leg_past_probation_is_recovered_elsewhere_and_cut_only_when_another_delivers() {
+    for reason in [Reason::Late, Reason::Lossy, Reason::Starved] {
+        let mut bench = Bench::new();
+        assert_eq!(bench.bad(One, "a", reason), ["set reattach 1"]);
+        assert_eq!(bench.bad(One, "a", reason), NOTHING);
+        assert_eq!(bench.reattach(One), ["subscribe 1 c live", "set attach 1"]);
+        assert_eq!(bench.bad(One, "a", reason), NOTHING);
+        assert_eq!(bench.legs(), ["a", "a"]);
+        assert_eq!(bench.in_time(One, "c"), ["stop attach 1", "cancel 1 a", "report"]);
+    }
 }
 
 #[test]
-fn when_an_edge_is_idle_its_description_crosses_to_the_other_hands_edge() {
+fn when_an_edge_is_lost_its_description_crosses_to_the_other_hands_edge() {
     let mut bench = Bench::on_probation();
     bench.probation_over(One);
     assert_eq!(bench.closed("a"), ["set reattach 0", "report held 1"]);
@@ -252,7 +255,7 @@ fn when_an_edge_is_idle_its_description_crosses_to_the_other_hands_edge() {
 }
 
 #[test]
-fn when_the_only_edge_is_idle_both_cross_to_the_standby() {
+fn when_the_only_edge_is_lost_both_cross_to_the_standby() {
     let mut bench = Bench::new();
     assert_eq!(bench.closed("a"), ["set reattach 0", "set reattach 1", "report"]);
     assert_eq!(bench.legs(), ["-", "-"]);

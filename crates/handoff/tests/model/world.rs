@@ -559,7 +559,13 @@ impl World {
                 at != edge && matches!(site.flows[description.index()], Flow::InTime { .. })
             })
         };
-        if !Description::BOTH.into_iter().all(served_elsewhere) {
+        let cuts = self.edges[edge].flows.iter().any(|flow| matches!(flow, Flow::InTime { .. }));
+        // In trouble a silent edge is left that delivers nothing, wherever the other description is.
+        let too_soon = !self.troubled
+            && !Description::BOTH
+                .into_iter()
+                .all(|d| served_elsewhere(d) || self.client.is_idle(d));
+        if cuts || too_soon {
             self.sins.insert(Sin::ClosedEarly);
         }
         self.edges[edge].connected = false;
