@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use gibbon_media::{HandoffId, SessionId};
+use gibbon_media::{HandoffId, NodeId, SessionId};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::portal::{
-    Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo, SessionRequest,
-    SessionTicket, StreamInfo,
+    DrainRequest, Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo,
+    SessionRequest, SessionTicket, StreamInfo,
 };
 
 /// A request to the portal is given up after this long.
@@ -62,6 +62,21 @@ impl Portal {
         self.post(&format!("/v1/sessions/{session}/handoff"), request)
     }
 
+    /// Has an edge emptied. It is under way when this returns; [`nodes`](Self::nodes) tells how far it is.
+    pub fn drain(&self, node: &NodeId, request: &DrainRequest) -> anyhow::Result<NodeInfo> {
+        self.post(&format!("/v1/nodes/{node}/drain"), request)
+    }
+
+    /// Takes back that an edge be emptied.
+    pub fn undrain(&self, node: &NodeId) -> anyhow::Result<()> {
+        let url = format!("{}/v1/nodes/{node}/drain", self.base);
+        let mut request = self.agent.delete(url);
+        if let Some(shown) = self.authorization() {
+            request = request.header("authorization", shown);
+        }
+        accepted(request.call().with_context(|| self.unreachable())?).map(drop)
+    }
+
     /// All nodes.
     pub fn nodes(&self) -> anyhow::Result<Vec<NodeInfo>> {
         self.get("/v1/nodes")
@@ -103,10 +118,14 @@ impl Portal {
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         let mut request = self.agent.post(format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        if let Some(shown) = self.authorization() {
+            request = request.header("authorization", shown);
         }
         read(request.send_json(body).with_context(|| self.unreachable())?)
+    }
+
+    fn authorization(&self) -> Option<String> {
+        self.token.as_ref().map(|token| format!("Bearer {token}"))
     }
 
     fn unreachable(&self) -> String {

@@ -85,6 +85,8 @@ pub struct NodeInfo {
     pub failure_domain: Option<String>,
     /// Whether it is connected and reports. Lost nodes are remembered for some minutes.
     pub up: bool,
+    /// When it last registered, in µs since the epoch: anew whenever its process or its connection was.
+    pub registered_us: u64,
     /// Legs it carries.
     pub legs: u32,
     /// Of these, by description.

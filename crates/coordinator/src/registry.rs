@@ -74,6 +74,7 @@ pub struct Node {
     pub report: NodeReport,
     /// By description.
     legs: [u32; 2],
+    registered: MediaTime,
     reported: MediaTime,
     /// Its newest connection, while that is open.
     link: Option<LinkId>,
@@ -128,6 +129,7 @@ impl Registry {
             capacity_kbps,
             report,
             legs,
+            registered: now,
             reported,
             link,
             up,
@@ -249,6 +251,7 @@ impl Registry {
             location: node.location,
             failure_domain: node.failure_domain.clone(),
             up: node.up,
+            registered_us: node.registered.as_micros(),
             legs: node.legs.iter().sum(),
             legs_by_description: node.legs,
             capacity_legs: node.capacity_legs,

@@ -255,6 +255,7 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT        
             location: None,
             failure_domain: None,
             up: true,
+            registered_us: 0,
             legs: 4,
             legs_by_description: [2, 2],
             capacity_legs: 200,
