@@ -8,6 +8,8 @@ CLIPS ?= media/bbb.mp4,media/bbb.vtt media/session.mp4 media/box.mp4
 MINUTES ?= 10
 SECONDS_EACH ?= 60
 FAULTS ?= 2
+# Development builds can be killed at a named step; release builds refuse the feature.
+DEVELOPMENT := --workspace --features failpoints
 
 .PHONY: help demo test measure soak fuzz model clean
 .DEFAULT_GOAL := help
@@ -17,16 +19,16 @@ help: ## List what can be made
 
 demo: ## Install what is missing, build, and watch a stream cross from edge to edge
 	@scripts/setup
-	cargo build --workspace
+	cargo build $(DEVELOPMENT)
 	target/debug/gibbon-testbed demo
 
 test: ## Run every check and every test: what continuous integration runs
 	@scripts/setup --test
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy $(DEVELOPMENT) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo build --workspace
-	cargo nextest run --workspace
+	cargo build $(DEVELOPMENT)
+	cargo nextest run $(DEVELOPMENT)
 
 measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
 	@scripts/setup
@@ -34,7 +36,7 @@ measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
 
 soak: ## 20 sessions with a hand-off every 5 s; MINUTES=10
 	@scripts/setup
-	cargo build --workspace
+	cargo build $(DEVELOPMENT)
 	target/debug/gibbon-testbed soak --folder target/soak --minutes $(MINUTES)
 
 fuzz: ## Fuzz every parser; SECONDS_EACH=60; needs nightly Rust and cargo-fuzz

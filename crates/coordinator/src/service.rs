@@ -7,6 +7,7 @@ use std::{
 };
 
 use gibbon_control::{
+    failpoint,
     node::{FromNode, ToNode},
     portal::Event,
     process,
@@ -144,6 +145,7 @@ impl Service {
             match output {
                 Output::Event(event) => {
                     log(&event);
+                    kill_here(&event);
                     // Nobody may be watching.
                     let _ = self.events.send(event);
                 }
@@ -160,6 +162,17 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+/// Lets tests end the process at a step of a hand-off, before what follows from the step is sent: the
+/// failpoint `handoff.attached.1` is where description 1 is attached, `handoff.closed` has no description.
+fn kill_here(event: &Event) {
+    if let Event::Handoff { progress, .. } = event {
+        failpoint::reach(|| match progress.description {
+            Some(description) => format!("handoff.{}.{description}", progress.step),
+            None => format!("handoff.{}", progress.step),
+        });
     }
 }
 
