@@ -111,7 +111,7 @@ fn duplicates_at_most_a_group(record: &HandoffRecord) -> anyhow::Result<()> {
 #[test]
 fn the_steps_come_in_order_and_then_the_first_edge_can_exit() -> anyhow::Result<()> {
     with_control(|folder| {
-        let mut network = Network::start(folder, Setup::bbb(&["edge-a", "edge-b", "edge-z"]))?;
+        let network = Network::start(folder, Setup::bbb(&["edge-a", "edge-b", "edge-z"]))?;
         let mut still =
             network.play("control", &PlayerOptions::new("live/bbb", 15.0).at("edge-z"))?;
         let mut moved =
@@ -137,7 +137,7 @@ fn the_steps_come_in_order_and_then_the_first_edge_can_exit() -> anyhow::Result<
         ensure!(status.success(), "{status}");
         saw_nothing(&report)?;
         steps_in_order(&over)?;
-        edges_logs_agree(&mut network, session)?;
+        edges_logs_agree(&network, session)?;
         Ok(Run::Shown)
     })
 }
@@ -165,7 +165,7 @@ fn steps_in_order(handoff: &HandoffInfo) -> anyhow::Result<()> {
 }
 
 /// The same order, as the edges themselves tell it.
-fn edges_logs_agree(network: &mut Network, session: SessionId) -> anyhow::Result<()> {
+fn edges_logs_agree(network: &Network, session: SessionId) -> anyhow::Result<()> {
     let (a, b) = (network.node("edge-a")?.log(), network.node("edge-b")?.log());
     let find = |log: &gibbon_testbed::Log, message: &str, description: Option<u8>| {
         let found = log.with(message).find(|line| {

@@ -17,14 +17,14 @@ const ATTACHED: &str = "attached";
 /// What happens to the second edge, and once which step has been taken.
 struct Trouble {
     after: &'static str,
-    cause: fn(&mut Network) -> anyhow::Result<()>,
+    cause: fn(&Network) -> anyhow::Result<()>,
 }
 
 fn rolled_back(trouble: &Trouble) -> anyhow::Result<()> {
     with_control(|folder| {
         let mut setup = Setup::bbb(&["edge-a", "edge-b", "edge-z"]);
         setup.access_paths.push("edge-b".into());
-        let mut network = Network::start(folder, setup)?;
+        let network = Network::start(folder, setup)?;
         let mut still =
             network.play("control", &PlayerOptions::new("live/bbb", 17.0).at("edge-z"))?;
         let mut moved =
@@ -37,7 +37,7 @@ fn rolled_back(trouble: &Trouble) -> anyhow::Result<()> {
                 progress(&network, handoff)?.progress.iter().any(|p| p.step == trouble.after);
             Ok(taken.then_some(()))
         })?;
-        (trouble.cause)(&mut network)?;
+        (trouble.cause)(&network)?;
         let over = network.handoff_over(handoff)?;
         let (status, report) = moved.finish()?;
         if let Some(why) = control(&mut still)? {
@@ -71,7 +71,7 @@ fn whole_at_the_first_edge(report: &Report) -> anyhow::Result<()> {
 
 #[test]
 fn an_edge_that_stops_sending_after_it_was_attached() -> anyhow::Result<()> {
-    let cause = |network: &mut Network| {
+    let cause = |network: &Network| {
         network.access_path("edge-b")?.cut(true);
         Ok(())
     };
@@ -80,7 +80,7 @@ fn an_edge_that_stops_sending_after_it_was_attached() -> anyhow::Result<()> {
 
 #[test]
 fn an_edge_that_delivers_late_after_it_was_attached() -> anyhow::Result<()> {
-    let cause = |network: &mut Network| {
+    let cause = |network: &Network| {
         network.access_path("edge-b")?.delay(Duration::from_millis(950));
         Ok(())
     };
@@ -89,7 +89,7 @@ fn an_edge_that_delivers_late_after_it_was_attached() -> anyhow::Result<()> {
 
 #[test]
 fn an_edge_that_never_delivers_in_time() -> anyhow::Result<()> {
-    let cause = |network: &mut Network| {
+    let cause = |network: &Network| {
         network.access_path("edge-b")?.delay(Duration::from_millis(700));
         Ok(())
     };

@@ -74,7 +74,7 @@ fn two_origins_three_edges_three_clients_and_moving_one_changes_only_its_own() -
 fn an_edge_counts_two_description_streams_per_session_and_pulls_each_track_once()
 -> anyhow::Result<()> {
     with_control(|folder| {
-        let mut network = Network::start(folder, Setup::bbb(&["edge-a"]))?;
+        let network = Network::start(folder, Setup::bbb(&["edge-a"]))?;
         let mut players = Vec::new();
         for name in ["first", "second", "third"] {
             players.push(network.play(name, &PlayerOptions::new("live/bbb", 6.0).at("edge-a"))?);

@@ -14,7 +14,7 @@ use gibbon_control::{
     Grant, GrantSigner, link, process,
     session::{FromViewer, ToViewer},
 };
-use gibbon_media::{Description, MediaTime, Role, SessionId};
+use gibbon_media::{Description, MediaTime, Placement, Priority, Role, SessionId};
 use gibbon_net::{
     Certificates, Endpoint, Identity,
     message::{self, JSON, Receiver, Sender},
@@ -58,7 +58,14 @@ impl Attacker {
     /// What lets a session of its own watch `stream` until `expires`.
     pub fn grant(&self, stream: &str, expires: MediaTime) -> anyhow::Result<Grant> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        Ok(Grant { session, stream: stream.parse()?, standbys: Vec::new(), expires })
+        Ok(Grant {
+            session,
+            stream: stream.parse()?,
+            standbys: Vec::new(),
+            placement: Placement::Together,
+            priority: Priority::default(),
+            expires,
+        })
     }
 
     /// A good grant, signed.

@@ -23,7 +23,7 @@ fn bad_input_gets_a_clear_error_and_no_other_session_sees_anything() -> anyhow::
 }
 
 fn run(folder: &Path) -> anyhow::Result<Run> {
-    let mut network = Network::start(folder, Setup::bbb(&["edge-a", "edge-z"]))?;
+    let network = Network::start(folder, Setup::bbb(&["edge-a", "edge-z"]))?;
     let mut still =
         network.play("control", &PlayerOptions::new("live/bbb", SECONDS).at("edge-z"))?;
     let mut viewer =
@@ -32,7 +32,7 @@ fn run(folder: &Path) -> anyhow::Result<Run> {
     viewer.playing()?;
     let runtime = tokio::runtime::Runtime::new()?;
     let _sockets_live_here = runtime.enter();
-    let attacker = attacker(&mut network)?;
+    let attacker = attacker(&network)?;
     let attacks = runtime.block_on(attack(&attacker));
     let playing = viewer.process.ended()?.is_none();
     let (status, report) = viewer.finish()?;
@@ -48,7 +48,7 @@ fn run(folder: &Path) -> anyhow::Result<Run> {
     Ok(Run::Shown)
 }
 
-fn attacker(network: &mut Network) -> anyhow::Result<Attacker> {
+fn attacker(network: &Network) -> anyhow::Result<Attacker> {
     let ready = network.coordinator().log();
     let ready = ready.with("the coordinator is ready").last().and_then(|l| l.text("nodes"));
     let coordinator = ready.context("the coordinator is not ready")?.parse()?;

@@ -104,6 +104,7 @@ async fn registers(
             location: None,
             failure_domain: None,
             capacity_legs: 2,
+            capacity_kbps: None,
         })
         .await?;
     let answer = soon("an answer", receiver.receive_json()).await??;

@@ -54,8 +54,13 @@ fn publishes(
 ) -> anyhow::Result<NodeLink> {
     let node =
         NodeAddress { id: id.parse()?, role: Role::Origin, address: served.local_address()? };
-    let register =
-        FromNode::Register { node, location: None, failure_domain: None, capacity_legs: 0 };
+    let register = FromNode::Register {
+        node,
+        location: None,
+        failure_domain: None,
+        capacity_legs: 0,
+        capacity_kbps: None,
+    };
     let registration = Registration { coordinator: attacker.coordinator, register };
     let report = NodeReport { streams: vec![catalog(stream)?], ..NodeReport::default() };
     Ok(link::start(attacker.node(id, Role::Origin)?, registration, move || report.clone()))
