@@ -282,6 +282,12 @@ impl Executor {
             (FromClient::Attached { start, .. }, Phase::Attach { order, .. }) => {
                 self.attach_done(order, start, out);
             }
+            // It has passed probation, and was lost after that.
+            (FromClient::Held { .. }, Phase::Attach { .. } | Phase::Probation { .. })
+                if !self.is_done(self.current_move()) =>
+            {
+                self.roll_back(Reason::Strayed, out);
+            }
             (FromClient::Held { .. }, Phase::Attach { order, start }) => {
                 self.attach_done(order, start, out);
                 self.probation_passed(out);
@@ -532,9 +538,12 @@ impl Executor {
             Phase::Finish { .. } | Phase::Probation { held: true, .. } => self.current + 1,
             _ => self.current,
         };
-        self.plan.moves[..done]
-            .iter()
-            .any(|leg| self.legs[leg.description.index()].as_ref() != Some(&leg.to))
+        !self.plan.moves[..done].iter().all(|leg| self.is_done(leg))
+    }
+
+    /// Whether the new edge of a move delivers, as far as the client has told.
+    fn is_done(&self, leg: &Move) -> bool {
+        self.legs[leg.description.index()].as_ref() == Some(&leg.to)
     }
 
     fn next_order(&mut self) -> OrderId {

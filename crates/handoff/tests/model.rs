@@ -32,20 +32,42 @@ mod world;
 
 use gibbon_handoff::{
     Cause, InfoSender, Move, Outcome, Plan, Source, Term,
-    client::{self, Start},
+    client::{self, Hands, Start},
 };
 use gibbon_media::{Description, HandoffId, NodeId, SessionId};
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use world::{A, Armed, B, EDGES, Flow, Flying, Message, Sin, World};
+use world::{A, Armed, B, EDGES, Flow, Flying, Message, STANDBY, Sin, World};
 
 const FAULTS: u8 = 2;
 
+#[derive(Debug, Clone)]
 struct Handoffs {
     faults: u8,
+    /// How often edges may wish for something: to be left, to be taken on again, that a description is
+    /// let go or taken back.
+    wishes: u8,
     /// How the client misbehaves, if it does.
     broken: Option<Broken>,
     /// Who sends prefetch information, and where descriptions are fetched from.
     plans: Vec<(InfoSender, Source)>,
+    /// Where the descriptions 0 and 1 are at first.
+    at: [usize; 2],
+    /// Which of them move to B, in this order.
+    moves: Vec<Description>,
+}
+
+impl Default for Handoffs {
+    /// Both descriptions from A to B.
+    fn default() -> Self {
+        Self {
+            faults: 0,
+            wishes: 0,
+            broken: None,
+            plans: ALL_PLANS[..1].to_vec(),
+            at: [A, A],
+            moves: vec![Description::One, Description::Zero],
+        }
+    }
 }
 
 /// What is wrong with a client that must be found out.
@@ -69,6 +91,11 @@ enum Step {
     Crash { edge: usize, with_orders: bool },
     CrashCoordinator,
     RestartCoordinator,
+    GoAway { edge: usize },
+    GoAwayAgain { edge: usize },
+    Stay { edge: usize },
+    LetGo { description: Description },
+    TakeBack { description: Description },
     Report,
     Advance,
 }
@@ -83,12 +110,11 @@ impl Model for Handoffs {
         self.plans
             .iter()
             .map(|&(prefetch_info, fetch)| {
-                let moves = [Description::One, Description::Zero]
-                    .map(|description| {
-                        let (from, to) = (names[A].clone(), names[B].clone());
-                        Move { description, from, to, fetch }
-                    })
-                    .to_vec();
+                let leg = |description: Description| {
+                    let (from, to) = (self.at[description.index()], names[B].clone());
+                    Move { description, from: names[from].clone(), to, fetch }
+                };
+                let moves = self.moves.iter().copied().map(leg).collect();
                 let plan = Plan {
                     handoff: HandoffId(1),
                     session: SessionId(1),
@@ -99,7 +125,7 @@ impl Model for Handoffs {
                     prefetch_info,
                     moves,
                 };
-                Box::new(World::new(plan, names.clone(), self.faults))
+                Box::new(World::new(plan, names.clone(), self.at, self.faults, self.wishes))
             })
             .collect()
     }
@@ -144,7 +170,8 @@ impl Model for Handoffs {
             steps.push(Step::RestartCoordinator);
         }
         if world.can_fail() {
-            for edge in [A, B].into_iter().filter(|&edge| world.edges[edge].up) {
+            let mortal = |edge: &usize| *edge != STANDBY || self.at.contains(&STANDBY);
+            for edge in (0..EDGES).filter(mortal).filter(|&edge| world.edges[edge].up) {
                 steps.push(Step::Crash { edge, with_orders: false });
                 steps.push(Step::Crash { edge, with_orders: true });
             }
@@ -152,6 +179,7 @@ impl Model for Handoffs {
                 steps.push(Step::CrashCoordinator);
             }
         }
+        wishes(world, steps);
         if world.is_quiet() && picture(world) != Some(&world.client.legs()) {
             steps.push(Step::Report);
         }
@@ -202,6 +230,20 @@ impl Model for Handoffs {
                 world.crash_coordinator();
             }
             Step::RestartCoordinator => world.restart_coordinator(),
+            Step::GoAway { edge } => world.grant_wish(|w| w.go_away(edge))?,
+            Step::GoAwayAgain { edge } => {
+                world.go_away(edge);
+                if world == *last {
+                    return None;
+                }
+            }
+            Step::Stay { edge } => world.grant_wish(|w| w.stay(edge))?,
+            Step::LetGo { description } => {
+                world.grant_wish(|w| w.client_event(client::Event::LetGo { description }))?;
+            }
+            Step::TakeBack { description } => {
+                world.grant_wish(|w| w.client_event(client::Event::TakeBack { description }))?;
+            }
             Step::Report => world.report(),
             Step::Advance => world.now = world.next(),
         }
@@ -215,9 +257,13 @@ impl Model for Handoffs {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always("I1 served, or help is under way", |_, w: &Box<World>| {
                 Description::BOTH.iter().all(|d| is_served(w, *d) || is_helped(w, *d))
+            }),
+            Property::always("I1 never lets go with both", |_, w: &Box<World>| {
+                let someone_is_down = w.edges.iter().any(|site| !site.up);
+                someone_is_down || Description::BOTH.iter().any(|d| is_served(w, *d))
             }),
             Property::always("I2 no leg ends before the new one delivers", |_, w: &Box<World>| {
                 !w.sins.contains(&Sin::EndedEarly) && !w.sins.contains(&Sin::LeftGap)
@@ -228,6 +274,12 @@ impl Model for Handoffs {
             Property::always("I4 quiet means ended", |_, w: &Box<World>| {
                 !w.is_quiet() || w.outcome().is_some()
             }),
+            Property::always(
+                "I4 quiet means that who wants to be left is left",
+                |_, w: &Box<World>| {
+                    !w.is_quiet() || (0..EDGES).all(|edge| is_left_if_it_wants(w, edge))
+                },
+            ),
             // A lost report is made good by the next one, at the latest after the reporting interval.
             Property::always("I5 quiet means that all agree", |_, w: &Box<World>| {
                 let known = picture(w) == Some(&w.client.legs());
@@ -240,22 +292,70 @@ impl Model for Handoffs {
                     !w.sins.contains(&Sin::ClosedEarly) && (w.troubled || transits(w) <= 1)
                 },
             ),
+        ];
+        properties.extend(self.possibilities());
+        properties
+    }
+}
+
+impl Handoffs {
+    /// What must be possible, so that the rest means something.
+    fn possibilities(&self) -> Vec<Property<Self>> {
+        let mut some = vec![
             Property::sometimes("completes", |_, w: &Box<World>| {
                 w.outcome() == Some(Outcome::Completed)
             }),
             Property::sometimes("rolls back", |_, w: &Box<World>| {
                 matches!(w.outcome(), Some(Outcome::RolledBack { .. }))
             }),
-            Property::sometimes("completes under a new term", |_, w: &Box<World>| {
-                w.plan.term > Term(1) && w.outcome() == Some(Outcome::Completed)
-            }),
-            Property::sometimes("completes without the old edge", |_, w: &Box<World>| {
-                !w.edges[A].up && w.outcome() == Some(Outcome::Completed)
-            }),
-            Property::sometimes("rolls back from a lost edge", |_, w: &Box<World>| {
-                !w.edges[B].up && matches!(w.outcome(), Some(Outcome::RolledBack { .. }))
-            }),
-        ]
+        ];
+        if self.faults > 0 {
+            some.extend([
+                Property::sometimes("completes under a new term", |_, w: &Box<World>| {
+                    w.plan.term > Term(1) && w.outcome() == Some(Outcome::Completed)
+                }),
+                Property::sometimes("completes without the old edge", |_, w: &Box<World>| {
+                    !w.edges[A].up && w.outcome() == Some(Outcome::Completed)
+                }),
+                Property::sometimes("rolls back from a lost edge", |_, w: &Box<World>| {
+                    !w.edges[B].up && matches!(w.outcome(), Some(Outcome::RolledBack { .. }))
+                }),
+            ]);
+        }
+        if self.wishes > 0 {
+            some.extend([
+                Property::sometimes("leaves an edge by itself", |_, w: &Box<World>| {
+                    let standby = Some(w.edges[STANDBY].name.clone());
+                    w.edges[A].leaving
+                        && !w.edges[A].connected
+                        && w.client.legs().contains(&standby)
+                }),
+                Property::sometimes("does without a description", |_, w: &Box<World>| {
+                    !w.troubled && Description::BOTH.iter().any(|d| w.client.is_idle(*d))
+                }),
+            ]);
+        }
+        some
+    }
+}
+
+/// What edges may wish for now.
+fn wishes(world: &World, steps: &mut Vec<Step>) {
+    for edge in (0..EDGES).filter(|edge| world.edges[*edge].up && *edge != STANDBY) {
+        match world.edges[edge].leaving {
+            true => steps.push(Step::GoAwayAgain { edge }),
+            false if world.wishes > 0 => steps.push(Step::GoAway { edge }),
+            false => {}
+        }
+        if world.edges[edge].leaving && world.wishes > 0 {
+            steps.push(Step::Stay { edge });
+        }
+    }
+    for description in Description::BOTH.into_iter().filter(|_| world.wishes > 0) {
+        steps.push(match world.client.is_idle(description) {
+            true => Step::TakeBack { description },
+            false => Step::LetGo { description },
+        });
     }
 }
 
@@ -281,6 +381,20 @@ fn is_served(world: &World, description: Description) -> bool {
         .any(|site| site.up && matches!(site.flows[description.index()], Flow::InTime { .. }))
 }
 
+/// An edge that wants to be left has no connection, or will be left at its next word; at the one after
+/// that, if everything has just been tried in vain.
+fn is_left_if_it_wants(world: &World, edge: usize) -> bool {
+    use client::Action::{CloseConnection, Subscribe};
+    let site = &world.edges[edge];
+    let mut client = Hands::clone(&world.client);
+    let mut goes = || {
+        let actions = client.handle(world.goaway_of(edge));
+        let goes = |action| matches!(action, &Subscribe { .. } | &CloseConnection { .. });
+        actions.iter().any(goes)
+    };
+    !site.leaving || !site.up || !site.connected || goes() || goes()
+}
+
 /// After a crash: the client has yet to find out, or does something about it, or has tried everything.
 fn is_helped(world: &World, description: Description) -> bool {
     use gibbon_handoff::timers::ClientTimer;
@@ -293,8 +407,9 @@ fn is_helped(world: &World, description: Description) -> bool {
         ) => *d == description,
         _ => false,
     });
-    world.edges.iter().any(|site| !site.up)
-        && (finding_out || trying || world.client.is_idle(description))
+    let let_go = world.moved_itself && world.client.is_idle(description);
+    let crashed = world.edges.iter().any(|site| !site.up);
+    let_go || crashed && (finding_out || trying || world.client.is_idle(description))
 }
 
 fn overlap_is_one_group(world: &World, description: Description) -> bool {
@@ -331,11 +446,21 @@ fn all_agree(world: &World) -> bool {
         Description::BOTH.into_iter().all(|d| (site.holding.leg(d) == Leg::Serving) == holds(d))
             && (Description::BOTH.into_iter().any(holds) || site.holding.is_empty())
     });
-    let all_at = |edge: usize| legs.iter().all(|leg| leg.as_ref() == Some(&world.edges[edge].name));
+    let plan = &world.plan;
+    let at = |leg: &Move| legs[leg.description.index()].as_ref();
+    let closed = |leg: &Move| {
+        let old = world.edges.iter().find(|site| site.name == leg.from).unwrap();
+        !old.connected || legs.iter().flatten().any(|edge| *edge == old.name)
+    };
     let outcome_is_true = world.troubled
+        || world.moved_itself
         || match world.outcome() {
-            Some(Outcome::Completed) => all_at(B) && !world.edges[A].connected,
-            Some(Outcome::RolledBack { .. }) => all_at(A),
+            Some(Outcome::Completed) => {
+                plan.moves.iter().all(|leg| at(leg) == Some(&leg.to) && closed(leg))
+            }
+            Some(Outcome::RolledBack { .. }) => {
+                plan.moves.iter().all(|leg| at(leg) == Some(&leg.from))
+            }
             Some(Outcome::Failed { .. }) => true,
             None => false,
         };
@@ -371,28 +496,31 @@ const ALL_PLANS: [(InfoSender, Source); 4] = [
     (InfoSender::Coordinator, Source::Origin),
 ];
 
-fn check(faults: u8, plans: &[(InfoSender, Source)]) {
+fn check(model: Handoffs) {
     let began = std::time::Instant::now();
-    let checker = Handoffs { faults, broken: None, plans: plans.to_vec() }
+    let checker = model
+        .clone()
         .checker()
         .threads(1)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_dfs()
         .join();
     println!(
-        "{} states ({} steps, the longest path {}), {} of {} plans, {faults} faults, {:.1?}",
+        "{} states ({} steps, the longest path {}), {} of {} plans, {} faults, {} wishes, {:.1?}",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
-        plans.len(),
+        model.plans.len(),
         ALL_PLANS.len(),
+        model.faults,
+        model.wishes,
         began.elapsed(),
     );
     checker.assert_properties();
 }
 
 fn assert_caught(broken: Broken, property: &'static str) {
-    let checker = Handoffs { faults: 0, broken: Some(broken), plans: ALL_PLANS[..1].to_vec() }
+    let checker = Handoffs { broken: Some(broken), ..Handoffs::default() }
         .checker()
         .threads(1)
         .finish_when(HasDiscoveries::AnyFailures)
@@ -405,12 +533,39 @@ fn assert_caught(broken: Broken, property: &'static str) {
 
 #[test]
 fn every_hand_off_keeps_its_promises_whatever_two_things_go_wrong() {
-    check(FAULTS, &ALL_PLANS[..1]);
+    check(Handoffs { faults: FAULTS, ..Handoffs::default() });
 }
 
 #[test]
 fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong_once() {
-    check(1, &ALL_PLANS);
+    check(Handoffs { faults: 1, plans: ALL_PLANS.to_vec(), ..Handoffs::default() });
+}
+
+#[test]
+fn a_session_leaves_edges_that_want_to_be_left_and_lets_go_of_one_description_at_most() {
+    check(Handoffs { wishes: 2, ..Handoffs::default() });
+}
+
+#[test]
+fn wishes_and_a_fault_together_break_no_promise() {
+    check(Handoffs { faults: 1, wishes: 1, ..Handoffs::default() });
+}
+
+#[test]
+fn a_leg_of_a_session_on_two_edges_moves_whatever_two_things_go_wrong() {
+    let (at, moves) = ([STANDBY, A], vec![Description::One]);
+    check(Handoffs { faults: FAULTS, at, moves, ..Handoffs::default() });
+}
+
+#[test]
+fn a_leg_of_a_session_on_two_edges_moves_whatever_is_wished_for_and_goes_wrong() {
+    let (at, moves) = ([STANDBY, A], vec![Description::One]);
+    check(Handoffs { faults: 1, wishes: 1, at, moves, ..Handoffs::default() });
+}
+
+#[test]
+fn both_legs_of_a_session_on_two_edges_move_to_a_third_whatever_goes_wrong() {
+    check(Handoffs { faults: 1, at: [STANDBY, A], ..Handoffs::default() });
 }
 
 /// Takes minutes; with `GIBBON_MODEL_FAULTS=3`, hours.
@@ -419,7 +574,7 @@ fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong_once() {
 fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong() {
     let faults =
         std::env::var("GIBBON_MODEL_FAULTS").map_or(FAULTS, |faults| faults.parse().unwrap());
-    check(faults, &ALL_PLANS);
+    check(Handoffs { faults, plans: ALL_PLANS.to_vec(), ..Handoffs::default() });
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub const A: usize = 0;
 /// The new edge.
 pub const B: usize = 1;
 /// And the client's standby.
-const STANDBY: usize = 2;
+pub const STANDBY: usize = 2;
 pub const EDGES: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,6 +37,10 @@ pub struct World {
     /// The group at the live edge.
     pub now: GroupId,
     pub faults: u8,
+    /// How often the edges may still wish for something.
+    pub wishes: u8,
+    /// Whether they have, so that the client has moved on its own account.
+    pub moved_itself: bool,
     /// Whether a fault has befallen an edge or its legs, so that the client may act on its own.
     pub troubled: bool,
     /// Whether the coordinator that is up has missed a report.
@@ -57,6 +61,8 @@ pub struct Flying {
 pub struct Site {
     pub name: NodeId,
     pub up: bool,
+    /// Whether it wants to be left: then it takes no legs of sessions it has nothing of.
+    pub leaving: bool,
     pub holding: Holding,
     /// Whether the client has a connection to it.
     pub connected: bool,
@@ -150,19 +156,20 @@ impl Message {
 }
 
 impl World {
-    pub fn new(plan: Plan, names: [NodeId; EDGES], faults: u8) -> Self {
-        let (mut client, _) =
-            Hands::new([names[A].clone(), names[A].clone()], vec![names[STANDBY].clone()]);
-        for description in Description::BOTH {
-            client.handle(client::Event::InTime { description, edge: names[A].clone() });
-        }
+    /// A session whose descriptions 0 and 1 are at the edges `at`.
+    pub fn new(plan: Plan, names: [NodeId; EDGES], at: [usize; 2], faults: u8, wishes: u8) -> Self {
+        let standbys = vec![names[STANDBY].clone()];
+        let (mut client, _) = Hands::new(at.map(|edge| names[edge].clone()), standbys);
         let mut edges = names.map(Site::new);
-        let (coordinator, actions) = Executor::new(plan.clone()).unwrap();
-        edges[A].connected = true;
-        edges[A].flows = [Flow::InTime { from: GroupId(0) }; 2];
-        for description in Description::BOTH {
-            edges[A].holding.handle(edge::Event::Subscribed { description });
+        for (description, edge) in Description::BOTH.into_iter().zip(at) {
+            let site = &mut edges[edge];
+            let edge = site.name.clone();
+            client.handle(client::Event::InTime { description, edge });
+            site.connected = true;
+            site.flows[description.index()] = Flow::InTime { from: GroupId(0) };
+            site.holding.handle(edge::Event::Subscribed { description });
         }
+        let (coordinator, actions) = Executor::new(plan.clone()).unwrap();
         let mut world = Self {
             plan: Arc::new(plan),
             coordinator: Some(Arc::new(coordinator)),
@@ -173,6 +180,8 @@ impl World {
             seen: 0,
             now: GroupId(0),
             faults,
+            wishes,
+            moved_itself: false,
             troubled: false,
             report_missed: false,
             sins: BTreeSet::new(),
@@ -279,7 +288,9 @@ impl World {
     /// The client asks something of an edge, on the stream of the leg. It arrives: where an edge crashes
     /// before that is told by the crash alone.
     fn request(&mut self, edge: usize, description: Description, request: Request) {
-        if !self.edges[edge].up {
+        let site = &self.edges[edge];
+        let knows = Description::BOTH.iter().any(|d| site.holding.leg(*d) != Leg::None);
+        if !site.up || request == Request::Subscribe && site.leaving && !knows {
             if request == Request::Subscribe {
                 self.send(Message::Rejected { edge, description });
             }
@@ -332,6 +343,36 @@ impl World {
         let edge = self.edges[edge].name.clone();
         let reason = Reason::Starved;
         self.client_event(client::Event::Bad { description, edge, reason });
+    }
+
+    /// An edge says, perhaps again, that it wants to be left; or the client's shell repeats it.
+    pub fn go_away(&mut self, edge: usize) {
+        self.edges[edge].leaving = true;
+        let event = self.goaway_of(edge);
+        self.client_event(event);
+    }
+
+    pub fn goaway_of(&self, edge: usize) -> client::Event {
+        client::Event::GoAway { edge: self.edges[edge].name.clone(), next: [self.next(); 2] }
+    }
+
+    /// A wish of an edge comes to the client, if it makes a difference.
+    pub fn grant_wish(&mut self, wish: impl FnOnce(&mut Self)) -> Option<()> {
+        let before = (self.client.clone(), self.edges.clone());
+        wish(self);
+        if before == (self.client.clone(), self.edges.clone()) {
+            return None;
+        }
+        self.wishes -= 1;
+        self.moved_itself = true;
+        Some(())
+    }
+
+    /// And that it does not, after all.
+    pub fn stay(&mut self, edge: usize) {
+        self.edges[edge].leaving = false;
+        let edge = self.edges[edge].name.clone();
+        self.client_event(client::Event::Stays { edge });
     }
 
     pub fn crash_edge(&mut self, edge: usize, with_orders: bool) {
@@ -455,10 +496,12 @@ impl World {
                 }
                 coordinator::Action::Finished(Outcome::Completed) => {
                     let unsettled = |f: &Flying| matches!(f.message, Message::Settled { .. });
-                    let picture = self.coordinator.as_ref().map(|executor| executor.legs().clone());
-                    let moved =
-                        [Some(self.edges[B].name.clone()), Some(self.edges[B].name.clone())];
-                    if picture != Some(moved) || self.flying.iter().any(unsettled) {
+                    let picture = self.coordinator.as_ref().map(|executor| executor.legs());
+                    let moved = |legs: &[Option<NodeId>; 2]| {
+                        let at = |d: Description| legs[d.index()].as_ref();
+                        self.plan.moves.iter().all(|leg| at(leg.description) == Some(&leg.to))
+                    };
+                    if !picture.is_some_and(moved) || self.flying.iter().any(unsettled) {
                         self.sins.insert(Sin::CompletedTooSoon);
                     }
                 }
@@ -543,6 +586,7 @@ impl World {
             _ => None,
         });
         match (other, last) {
+            (None, _) if self.client.is_idle(description) => {}
             (None, _) => {
                 self.sins.insert(Sin::EndedEarly);
             }
@@ -578,6 +622,7 @@ impl Site {
         Self {
             name,
             up: true,
+            leaving: false,
             holding: Holding::default(),
             connected: false,
             flows: [Flow::None; 2],
