@@ -1,6 +1,7 @@
 //! Points at which tests kill a process: exact to the step, where a signal would come too late or too early.
 //!
-//! Behind the feature `failpoints`, which release builds refuse. `GIBBON_FAILPOINT=NAME` names the point.
+//! Behind the feature `failpoints`, which release builds refuse. `GIBBON_FAILPOINT=FILE` names a file, and that
+//! the point: so it can be set and taken away while the process runs.
 
 #[cfg(all(feature = "failpoints", not(debug_assertions)))]
 compile_error!("the feature `failpoints` is for tests: it has no place in a release build");
@@ -8,10 +9,9 @@ compile_error!("the feature `failpoints` is for tests: it has no place in a rele
 /// The process reaches the point `name`: it ends here, at once and without a word, if that was asked for.
 #[cfg(feature = "failpoints")]
 pub fn reach(name: impl FnOnce() -> String) {
-    use std::sync::OnceLock;
-    static ASKED_FOR: OnceLock<Option<String>> = OnceLock::new();
-    let asked_for = ASKED_FOR.get_or_init(|| std::env::var("GIBBON_FAILPOINT").ok());
-    if asked_for.as_ref().is_some_and(|asked| *asked == name()) {
+    let file = std::env::var_os("GIBBON_FAILPOINT");
+    let asked_for = file.and_then(|file| std::fs::read_to_string(file).ok());
+    if asked_for.is_some_and(|asked| asked.trim() == name()) {
         std::process::abort();
     }
 }

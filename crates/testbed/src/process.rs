@@ -45,7 +45,7 @@ impl Process {
         Self::start_in(program, name, folder, arguments, &[])
     }
 
-    /// The same with further environment variables. They are gone when it is started again.
+    /// The same with further environment variables.
     pub fn start_in(
         program: &str,
         name: &str,
@@ -63,11 +63,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?);
-        let mut process = Self::from_command(name, command, log)?;
-        for (name, _) in environment {
-            process.launch.env_remove(name);
-        }
-        Ok(process)
+        Self::from_command(name, command, log)
     }
 
     /// Starts a command that the caller has prepared, such as one that draws on the terminal.

@@ -22,7 +22,7 @@ pub struct Setup {
     pub access_paths: Vec<String>,
     /// Further arguments of the coordinator.
     pub coordinator_arguments: Vec<String>,
-    /// Environment of the coordinator when it is started first, and not again: failpoints.
+    /// Environment of the coordinator: failpoints.
     pub coordinator_environment: Vec<(String, String)>,
     /// What the impairments of paths draw depends on this.
     pub seed: u64,
