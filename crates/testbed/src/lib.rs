@@ -3,6 +3,7 @@
 //!
 //! Used by `make demo` and by the end-to-end tests.
 
+mod fault;
 mod impairment;
 mod log;
 mod network;
@@ -14,6 +15,7 @@ mod shaper;
 mod supervisor;
 mod wait;
 
+pub use fault::{Fault, Partition, Party, Which};
 pub use impairment::{BUFFER, Direction, Impairment, Loss};
 pub use log::{Line, Log};
 pub use network::{COORDINATOR, Network};
