@@ -492,9 +492,9 @@ impl Executor {
             stream: self.plan.stream.clone(),
             description,
             fetch,
-            first_edge: from,
+            first_edge: from.clone(),
         };
-        let via = self.via(&edge);
+        let via = (self.plan.prefetch_info == InfoSender::FirstEdge).then_some(from);
         out.push(Action::SendToEdge { edge: edge.clone(), via: via.clone(), message });
         out.push(Action::Progress(Progress::PrefetchSent { description, edge, via, fetch }));
     }

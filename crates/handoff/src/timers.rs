@@ -109,3 +109,28 @@ pub fn holding_ttl(group: Duration) -> Duration {
         .map(|timer| timer.duration(group) * u32::from(SENDS))
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use gibbon_media::GroupId;
+
+    use super::*;
+
+    #[test]
+    fn a_live_leg_is_waited_for_half_a_second_and_one_from_a_group_on_a_whole_group() {
+        let attach = |start| ClientTimer::Attach { description: Description::One, start };
+        let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
+        assert_eq!(attach(Start::Live).duration(long, 0.0), Duration::from_millis(500));
+        assert_eq!(attach(Start::Live).duration(short, 0.0), short);
+        assert_eq!(attach(Start::At(GroupId(7))).duration(long, 0.0), long);
+    }
+
+    #[test]
+    fn tries_are_spread_by_jitter_within_bounds() {
+        let reattach = ClientTimer::Reattach { description: Description::One };
+        let group = Duration::from_secs(1);
+        for (jitter, ms) in [(-1.0, 0), (0.0, 0), (0.5, 25), (1.0, 50), (2.0, 50)] {
+            assert_eq!(reattach.duration(group, jitter), Duration::from_millis(ms), "{jitter}");
+        }
+    }
+}

@@ -125,7 +125,7 @@ impl Bench {
 
     fn attached(&mut self, legs: [&str; 2]) -> Vec<String> {
         let (order, description) = (self.order.unwrap(), self.description);
-        let (edge, start) = (node("b"), GroupId(7));
+        let (edge, start) = (node(legs[description.index()]), GroupId(7));
         self.report(legs, Some(FromClient::Attached { order, description, edge, start }))
     }
 
@@ -140,7 +140,11 @@ impl Bench {
     }
 
     fn finished(&mut self, legs: [&str; 2]) -> Vec<String> {
-        let (order, edge) = (self.order.unwrap(), node("a"));
+        self.finished_with("a", legs)
+    }
+
+    fn finished_with(&mut self, edge: &str, legs: [&str; 2]) -> Vec<String> {
+        let (order, edge) = (self.order.unwrap(), node(edge));
         self.report(legs, Some(FromClient::Finished { order, edge }))
     }
 
@@ -321,6 +325,117 @@ fn a_description_that_cannot_go_back_makes_it_a_failure() {
     bench.rolled_back(["a", "b"], Reason::NotInTime);
     let end = bench.rolled_back(["a", "b"], Reason::Rejected);
     assert_eq!(end.last().unwrap(), "Failed { reason: NotInTime }");
+}
+
+/// A session on two edges, and where its descriptions 1 and 0 are to go.
+fn plan_on_two(from: [&str; 2], to: [&str; 2], prefetch_info: InfoSender) -> Plan {
+    let leg = |(description, n): (Description, usize)| Move {
+        description,
+        from: node(from[n]),
+        to: node(to[n]),
+        fetch: Source::FirstEdge,
+    };
+    let moves = [(Description::One, 0), (Description::Zero, 1)].map(leg).to_vec();
+    Plan { prefetch_info, moves, ..plan() }
+}
+
+/// Carries a plan of two moves out, up to the end of the second one.
+fn carry_out(plan: &Plan, executor: (Executor, Vec<Action>)) -> (Bench, Vec<String>) {
+    let [one, zero] = [&plan.moves[0], &plan.moves[1]];
+    let mut bench = Bench::with(executor);
+    let after_one = [zero.from.as_str(), one.to.as_str()];
+    bench.ready();
+    bench.attached(after_one);
+    bench.settled();
+    bench.held(after_one);
+    let after_both = [zero.to.as_str(), one.to.as_str()];
+    bench.ready();
+    bench.attached(after_both);
+    bench.settled();
+    let done = bench.held(after_both);
+    (bench, done)
+}
+
+#[test]
+fn legs_move_from_two_edges_to_one_to_others_or_in_place_of_each_other() {
+    type Row<'a> = ([&'a str; 2], [&'a str; 2], &'a [&'a str]);
+    // Where descriptions 1 and 0 are and go, and which edges are left one after the other.
+    let table: [Row; 5] = [
+        (["a", "c"], ["b", "b"], &["a", "c"]),
+        (["a", "c"], ["b", "d"], &["a", "c"]),
+        (["a", "a"], ["b", "c"], &["a"]),
+        (["a", "c"], ["c", "a"], &[]),
+        (["a", "c"], ["b", "a"], &["c"]),
+    ];
+    for (from, to, left) in table {
+        let plan = plan_on_two(from, to, InfoSender::Coordinator);
+        let restarted = Executor::adopt(Term(2), plan.clone()).unwrap();
+        for executor in [Executor::new(plan.clone()).unwrap(), restarted] {
+            let (mut bench, mut done) = carry_out(&plan, executor);
+            for edge in left {
+                includes(done, &format!("finish {edge}"));
+                done = bench.finished_with(edge, [to[1], to[0]]);
+            }
+            assert_eq!(done.last().unwrap(), "Completed", "{from:?} {to:?}");
+        }
+    }
+}
+
+#[test]
+fn each_first_edge_passes_on_what_it_delivers_itself() {
+    let plan = plan_on_two(["a", "c"], ["b", "b"], InfoSender::FirstEdge);
+    let mut bench = Bench::new(plan);
+    assert_eq!(bench.done[0], "prefetch 1 at b via a from FirstEdge");
+    bench.ready();
+    bench.attached(["c", "b"]);
+    bench.settled();
+    includes(bench.held(["c", "b"]), "prefetch 0 at b via c from FirstEdge");
+}
+
+#[test]
+fn legs_of_two_edges_go_back_to_the_one_each_came_from() {
+    let mut bench = Bench::new(plan_on_two(["a", "c"], ["b", "b"], InfoSender::Coordinator));
+    bench.ready();
+    bench.attached(["c", "b"]);
+    bench.settled();
+    bench.held(["c", "b"]);
+    bench.ready();
+    bench.attached(["b", "b"]);
+    // The client is not heard of again: what it may have done is undone, last first.
+    assert_eq!(bench.give_up(Timer::Probation)[1], "return 0 to c");
+    assert_eq!(bench.held(["c", "b"])[1], "return 1 to a");
+    let end = bench.held(["c", "a"]);
+    let released = ["release a", "release b", "release c", "RolledBack { reason: ClientSilent }"];
+    assert_eq!(end[1..], released);
+}
+
+#[test]
+fn a_single_leg_moves_to_the_edge_of_the_other_one() {
+    let moves = vec![Move {
+        description: Description::Zero,
+        from: node("a"),
+        to: node("b"),
+        fetch: Source::Origin,
+    }];
+    let mut bench = Bench::new(Plan { moves, ..plan() });
+    assert_eq!(bench.done[0], "prefetch 0 at b from Origin");
+    bench.ready();
+    bench.settled();
+    bench.attached(["b", "b"]);
+    includes(bench.held(["b", "b"]), "finish a");
+    assert_eq!(bench.finished(["b", "b"]).last().unwrap(), "Completed");
+}
+
+#[test]
+fn a_leg_that_is_lost_when_it_has_just_passed_probation_is_no_success() {
+    for before in [Bench::settled, |bench: &mut Bench| bench.attached(["a", "b"])] {
+        let mut bench = Bench::new(Plan { moves: plan().moves[..1].to_vec(), ..plan() });
+        bench.ready();
+        before(&mut bench);
+        bench.settled();
+        includes(bench.held(["a", ""]), "return 1 to a");
+        assert_eq!(bench.held(["a", "a"]).last().unwrap(), "RolledBack { reason: Strayed }");
+    }
 }
 
 #[test]

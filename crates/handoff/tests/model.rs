@@ -77,6 +77,10 @@ enum Broken {
     CutsEarly,
     /// Moves the other description along.
     MovesBoth,
+    /// Lets the other description go along.
+    LetsGoBoth,
+    /// Closes the connection to the old edge as soon as one description has crossed.
+    ClosesEarly,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -467,25 +471,34 @@ fn all_agree(world: &World) -> bool {
     edges_agree && outcome_is_true
 }
 
-/// Makes the client do what it must not, when it has just asked for a new leg.
+/// Makes the client do what it must not, when it has just asked for a new leg, let go or crossed.
 fn misbehave(broken: Broken, last: &World, world: &mut World) {
+    use client::Action::{Cancel, CloseConnection, End, Subscribe};
     let old = world.edges[A].name.clone();
     for description in Description::BOTH {
-        let Some((edge, start @ Start::At(group))) = world.client.attaching(description) else {
-            continue;
+        let (other, legs) = (description.other(), world.client.legs());
+        let begins = match world.client.attaching(description) {
+            Some((edge, Start::At(group))) if last.client.attaching(description).is_none() => {
+                Some((edge.clone(), group))
+            }
+            _ => None,
         };
-        let edge = edge.clone();
-        if last.client.attaching(description).is_some() {
-            continue;
-        }
-        world.client_does(match broken {
-            Broken::CutsEarly => {
-                client::Action::End { description, edge: old.clone(), last: group.previous() }
+        let is_let_go = world.client.is_idle(description) && !last.client.is_idle(description);
+        let has_left = legs[description.index()] != last.client.legs()[description.index()];
+        let crime = match (broken, begins) {
+            (Broken::CutsEarly, Some((_, group))) => {
+                Some(End { description, edge: old.clone(), last: group.previous() })
             }
-            Broken::MovesBoth => {
-                client::Action::Subscribe { description: description.other(), edge, start }
+            (Broken::MovesBoth, Some((edge, group))) => {
+                Some(Subscribe { description: other, edge, start: Start::At(group) })
             }
-        });
+            (Broken::LetsGoBoth, _) if is_let_go => {
+                legs[other.index()].clone().map(|edge| Cancel { description: other, edge })
+            }
+            (Broken::ClosesEarly, _) if has_left => Some(CloseConnection { edge: old.clone() }),
+            _ => None,
+        };
+        crime.into_iter().for_each(|crime| world.client_does(crime));
     }
 }
 
@@ -519,8 +532,8 @@ fn check(model: Handoffs) {
     checker.assert_properties();
 }
 
-fn assert_caught(broken: Broken, property: &'static str) {
-    let checker = Handoffs { broken: Some(broken), ..Handoffs::default() }
+fn assert_caught(broken: Broken, wishes: u8, property: &'static str) {
+    let checker = Handoffs { broken: Some(broken), wishes, ..Handoffs::default() }
         .checker()
         .threads(1)
         .finish_when(HasDiscoveries::AnyFailures)
@@ -579,10 +592,20 @@ fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong() {
 
 #[test]
 fn a_client_that_ends_the_old_leg_early_is_caught() {
-    assert_caught(Broken::CutsEarly, "I2 no leg ends before the new one delivers");
+    assert_caught(Broken::CutsEarly, 0, "I2 no leg ends before the new one delivers");
 }
 
 #[test]
 fn a_client_that_moves_both_descriptions_at_once_is_caught() {
-    assert_caught(Broken::MovesBoth, "I6 one description in transit, and A closes last");
+    assert_caught(Broken::MovesBoth, 0, "I6 one description in transit, and A closes last");
+}
+
+#[test]
+fn a_client_that_lets_go_with_both_hands_is_caught() {
+    assert_caught(Broken::LetsGoBoth, 1, "I1 never lets go with both");
+}
+
+#[test]
+fn a_client_that_closes_before_both_have_crossed_is_caught() {
+    assert_caught(Broken::ClosesEarly, 1, "I6 one description in transit, and A closes last");
 }
