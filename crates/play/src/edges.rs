@@ -4,22 +4,27 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use gibbon_control::session::{ClientReport, FromViewer, Order, ToViewer};
+use gibbon_control::session::{ClientReport, FromViewer, ToViewer};
 use gibbon_media::{Description, Frame, GroupHeader, GroupId, NodeId, Role, StreamName};
 use gibbon_net::{
     Endpoint, Identity, close, message,
     message::{MessageError, Receiver, Sender},
-    subscribe::{self, IncomingGroup, Link, Subscription},
-    wire::{Accepted, MediaSet, Start, StreamKind, Subscribe},
+    subscribe::{self, IncomingGroup, Link, SubscribeError, Subscription},
+    wire::{Accepted, MediaSet, RejectCode, Start, StreamKind, Subscribe},
 };
 use tokio::{
     sync::{OnceCell, mpsc},
     task::AbortHandle,
 };
+
+use crate::ears::Counted;
 
 /// Events waiting for the engine: beyond that QUIC holds the edges back.
 const MAX_WAITING_EVENTS: usize = 4096;
@@ -42,20 +47,49 @@ pub struct LegId {
 /// What happened on the network, and when, counted from session start.
 #[derive(Debug)]
 pub enum Event {
-    /// An order came in-band.
-    Order(Order),
+    /// An edge said something on the session stream.
+    Said { edge: NodeId, said: Box<ToViewer> },
     /// A leg was accepted.
     Accepted { leg: LegId, accepted: Box<Accepted>, at: Duration },
     /// A leg was refused or ended by its edge, or its edge cannot be reached.
-    Rejected { leg: LegId, why: String },
+    Rejected { leg: LegId, why: Failure },
     /// A frame arrived whole.
     Frame { leg: LegId, header: GroupHeader, index: u32, frame: Frame, at: Duration },
     /// A group arrived to its end.
     GroupEnd { leg: LegId, header: GroupHeader, frames: u32, at: Duration },
+    /// A group broke off after `frames` frames.
+    GroupBroken { leg: LegId, header: GroupHeader, frames: u32 },
     /// The edge has sent all that was asked for.
     Ended { leg: LegId },
     /// A connection is gone.
-    Closed { edge: NodeId, why: String },
+    Closed { edge: NodeId, connection: u64, why: String },
+    /// The connection that was to be kept cannot be had.
+    Unreachable { edge: NodeId },
+}
+
+/// Why a leg could not be had, or was lost.
+#[derive(Debug)]
+pub struct Failure {
+    /// The edge's own word for it, if it refused.
+    pub code: Option<RejectCode>,
+    /// For people.
+    pub why: String,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { code: None, why }
+    }
+}
+
+impl From<SubscribeError> for Failure {
+    fn from(error: SubscribeError) -> Self {
+        let code = match &error {
+            SubscribeError::Rejected(rejected) => Some(rejected.code),
+            _ => None,
+        };
+        Self { code, why: error.to_string() }
+    }
 }
 
 type Place = Arc<OnceCell<Arc<Connection>>>;
@@ -80,9 +114,12 @@ struct Shared {
     events: mpsc::Sender<Event>,
     addresses: Mutex<HashMap<NodeId, SocketAddr>>,
     places: Mutex<HashMap<NodeId, Place>>,
+    serial: AtomicU64,
 }
 
 struct Connection {
+    /// Counts the connections of the session.
+    serial: u64,
     link: Arc<Link>,
     reports: mpsc::Sender<FromViewer>,
 }
@@ -104,6 +141,7 @@ impl Edges {
             events,
             addresses: Mutex::default(),
             places: Mutex::default(),
+            serial: AtomicU64::new(0),
         });
         (Self { shared, legs: HashMap::new(), serial: 0 }, receiver)
     }
@@ -118,14 +156,20 @@ impl Edges {
         *lock(&self.shared.grant) = grant;
     }
 
-    /// Begins a leg.
-    pub fn subscribe(&mut self, description: Description, edge: &NodeId, start: Start) -> LegId {
+    /// Begins a leg. Groups are of use while they are no further than `patience` past their end.
+    pub fn subscribe(
+        &mut self,
+        description: Description,
+        edge: &NodeId,
+        start: Start,
+        patience: Duration,
+    ) -> LegId {
         self.serial += 1;
         let leg = LegId { description, edge: edge.clone(), serial: self.serial };
         let (ends, wanted) = mpsc::channel(1);
         let (shared, id) = (self.shared.clone(), leg.clone());
         let task = tokio::spawn(async move {
-            if let Err(why) = shared.receive(&id, start, wanted).await {
+            if let Err(why) = shared.receive(&id, start, patience, wanted).await {
                 shared.tell(Event::Rejected { leg: id, why }).await;
             }
         });
@@ -150,11 +194,48 @@ impl Edges {
 
     /// Sends a report on every connection that is alive.
     pub fn report(&self, report: &ClientReport) {
-        for place in lock(&self.shared.places).values() {
-            if let Some(connection) = place.get() {
-                // A connection that does not take reports is about to be found dead.
-                let _ = connection.reports.try_send(FromViewer::Report(report.clone()));
+        for (_, connection) in self.shared.connections() {
+            // A connection that does not take reports is about to be found dead.
+            let _ = connection.reports.try_send(FromViewer::Report(report.clone()));
+        }
+    }
+
+    /// Opens a connection that no leg needs yet.
+    pub fn keep(&self, edge: &NodeId) {
+        let (shared, edge) = (self.shared.clone(), edge.clone());
+        tokio::spawn(async move {
+            if let Err(why) = shared.connection(&edge).await {
+                tracing::debug!(%edge, why, "no idle connection");
+                shared.tell(Event::Unreachable { edge }).await;
             }
+        });
+    }
+
+    /// Whether there is a connection to an edge.
+    pub fn is_open(&self, edge: &NodeId) -> bool {
+        let mut connections = self.shared.connections();
+        connections.any(|(to, connection)| to == *edge && !connection.is_closed())
+    }
+
+    /// Whether a connection is still the one that its edge is reached by.
+    pub fn is_current(&self, edge: &NodeId, connection: u64) -> bool {
+        self.shared.connections().any(|(to, c)| to == *edge && c.serial == connection)
+    }
+
+    /// What has come over all connections.
+    pub fn counted(&self) -> Vec<Counted> {
+        let count = |(edge, connection): (NodeId, Arc<Connection>)| {
+            let datagrams = connection.link.connection().stats().udp_rx.datagrams;
+            Counted { edge, connection: connection.serial, datagrams }
+        };
+        self.shared.connections().filter(|(_, c)| !c.is_closed()).map(count).collect()
+    }
+
+    /// Forgets a connection on which nothing comes any more.
+    pub fn abandon(&self, edge: &NodeId) {
+        let place = lock(&self.shared.places).remove(edge);
+        if let Some(connection) = place.and_then(|place| place.get().cloned()) {
+            connection.link.connection().close(close::DONE, b"nothing was heard");
         }
     }
 
@@ -192,13 +273,18 @@ impl Shared {
         let _ = self.events.send(event).await;
     }
 
+    fn connections(&self) -> impl Iterator<Item = (NodeId, Arc<Connection>)> + use<> {
+        let places = lock(&self.places);
+        let made = |(edge, place): (&NodeId, &Place)| Some((edge.clone(), place.get()?.clone()));
+        places.iter().filter_map(made).collect::<Vec<_>>().into_iter()
+    }
+
     /// The connection to `edge`, opened if there is none.
     async fn connection(self: &Arc<Self>, edge: &NodeId) -> Result<Arc<Connection>, String> {
         let place = {
             let mut places = lock(&self.places);
             let place = places.entry(edge.clone()).or_default();
-            let closed = |c: &Arc<Connection>| c.link.connection().close_reason().is_some();
-            if place.get().is_some_and(closed) {
+            if place.get().is_some_and(|connection| connection.is_closed()) {
                 *place = Place::default();
             }
             place.clone()
@@ -220,9 +306,11 @@ impl Shared {
         })?;
         let link = Link::new(connection);
         let (reports, waiting) = mpsc::channel(MAX_WAITING_REPORTS);
-        let session = Session { shared: self.clone(), edge: edge.clone(), link: link.clone() };
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let (shared, edge) = (self.clone(), edge.clone());
+        let session = Session { shared, edge, serial, link: link.clone() };
         tokio::spawn(session.run(sender, receiver, waiting));
-        Ok(Arc::new(Connection { link, reports }))
+        Ok(Arc::new(Connection { serial, link, reports }))
     }
 
     async fn hello(
@@ -244,8 +332,9 @@ impl Shared {
         self: &Arc<Self>,
         leg: &LegId,
         start: Start,
+        patience: Duration,
         mut ends: mpsc::Receiver<GroupId>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let connection = self.connection(&leg.edge).await?;
         let request = Subscribe {
             stream: self.stream.clone(),
@@ -254,10 +343,9 @@ impl Shared {
             start,
             end: None,
             priority: 1,
-            patience: None,
+            patience: Some(patience),
         };
-        let opened = Subscription::open(&connection.link, &request).await;
-        let mut subscription = opened.map_err(|e| e.to_string())?;
+        let mut subscription = Subscription::open(&connection.link, &request).await?;
         let accepted = Box::new(subscription.accepted.clone());
         self.tell(Event::Accepted { leg: leg.clone(), accepted, at: self.now() }).await;
         let mut groups = tokio::task::JoinSet::new();
@@ -268,7 +356,7 @@ impl Shared {
                         groups.spawn(self.clone().receive_group(leg.clone(), group));
                     }
                     subscribe::Event::Ended => break,
-                    subscribe::Event::Broken(why) => return Err(why),
+                    subscribe::Event::Broken(why) => return Err(why.into()),
                 },
                 Some(last) = ends.recv() => {
                     subscription.end_after(last).await.map_err(|e| e.to_string())?;
@@ -283,22 +371,28 @@ impl Shared {
 
     async fn receive_group(self: Arc<Self>, leg: LegId, mut group: IncomingGroup) {
         let header = group.start.header;
-        while let Ok(next) = group.next_frame().await {
-            let (leg, at) = (leg.clone(), self.now());
-            match next {
-                Some((index, frame)) => {
-                    self.tell(Event::Frame { leg, header, index, frame, at }).await;
-                }
-                None => {
-                    let frames = group.frames();
-                    return self.tell(Event::GroupEnd { leg, header, frames, at }).await;
-                }
+        loop {
+            let (next, leg, at) = (group.next_frame().await, leg.clone(), self.now());
+            let frames = group.frames();
+            let event = match next {
+                Ok(Some((index, frame))) => Event::Frame { leg, header, index, frame, at },
+                Ok(None) => Event::GroupEnd { leg, header, frames, at },
+                Err(_) => Event::GroupBroken { leg, header, frames },
+            };
+            let over = !matches!(event, Event::Frame { .. });
+            self.tell(event).await;
+            if over {
+                return;
             }
         }
     }
 }
 
 impl Connection {
+    fn is_closed(&self) -> bool {
+        self.link.connection().close_reason().is_some()
+    }
+
     async fn goodbye(self: Arc<Self>) {
         let _ = self.reports.send(FromViewer::Bye).await;
         let closed = self.link.connection().closed();
@@ -311,6 +405,7 @@ impl Connection {
 struct Session {
     shared: Arc<Shared>,
     edge: NodeId,
+    serial: u64,
     link: Arc<Link>,
 }
 
@@ -328,7 +423,8 @@ impl Session {
             (None, Ok(())) => String::new(),
         };
         connection.close(close::DONE, b"the session stream broke off");
-        self.shared.tell(Event::Closed { edge: self.edge.clone(), why }).await;
+        let (edge, connection) = (self.edge.clone(), self.serial);
+        self.shared.tell(Event::Closed { edge, connection, why }).await;
     }
 
     async fn talk(
@@ -344,9 +440,11 @@ impl Session {
                     None => return Ok(()),
                 },
                 said = receiver.receive_json::<ToViewer>() => match said? {
-                    Some(ToViewer::Order(order)) => self.shared.tell(Event::Order(order)).await,
                     Some(ToViewer::Bye) => return Ok(()),
-                    Some(_) => {}
+                    Some(said) => {
+                        let (edge, said) = (self.edge.clone(), Box::new(said));
+                        self.shared.tell(Event::Said { edge, said }).await;
+                    }
                     None => return Err(MessageError::Broken("the edge closed the session".into())),
                 },
             }

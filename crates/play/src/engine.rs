@@ -1,5 +1,12 @@
 //! The engine: the one place where a session's parts meet. Network events go to the merger and the hands,
 //! what the hands want goes to the network, what is due goes to the screen and the recording.
+//!
+//! What the hands want is carried out in `engine/legs.rs`; how the legs are doing is looked at, and what
+//! follows from it, in `engine/watching.rs`; doing without a description, in `engine/idle.rs`.
+
+mod idle;
+mod legs;
+mod watching;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,31 +14,42 @@ use std::{
 };
 
 use gibbon_control::{
+    node::NodeAddress,
     portal::SessionTicket,
-    session::{ClientReport, Order},
+    session::{Order, ToViewer},
 };
 use gibbon_handoff::{
     OrderId, ToClient,
-    client::{Action, Event as HandEvent, Hands, Start as HandStart},
+    client::{Event as HandEvent, Hands},
     timers::ClientTimer,
-    watch::{LegWatch, Verdict as LegVerdict},
 };
 use gibbon_mdc::{Admission, ChainKey, Due, Sound};
-use gibbon_media::{Description, GroupId, Medium, NodeId, SessionId, StreamName};
-use gibbon_net::{Endpoint, wire::Start};
+use gibbon_media::{
+    Description, Frame, GroupHeader, GroupId, Medium, NodeId, Placement, SessionId, StreamName,
+};
+use gibbon_net::{
+    Endpoint,
+    wire::{Accepted, RejectCode},
+};
 use tokio::sync::mpsc;
 
 use crate::{
-    edges::{Edges, Event, LegId},
+    edges::{Edges, Event, Failure, LegId},
     journal::Journal,
     playing::{Finished, Playing},
     settings::{PIPE, Settings},
+    spare::Spare,
     view::{Snapshot, View},
     words,
 };
+use idle::{Idle, Without};
+use legs::Leg;
+use watching::Watching;
 
-/// Legs are judged, and the view is drawn, this often.
-const TICK: Duration = Duration::from_millis(50);
+/// Legs are judged this often: a silence of 150 ms is to be found without much ado.
+const TICK: Duration = Duration::from_millis(20);
+/// The view is drawn this often.
+const VIEW_EVERY: Duration = Duration::from_millis(100);
 /// The coordinator is told of the legs at every change, and this often in case it was away.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// At the start of a session an edge may have to fetch the stream from afar: the first legs get longer.
@@ -51,20 +69,21 @@ pub struct Engine {
     /// Legs that are on probation after an order.
     probation: [bool; 2],
     newest_order: Option<OrderId>,
+    /// The grant's, best first.
+    standbys: Vec<NodeId>,
+    /// The idle connection, where there is to be one.
+    spare: Option<Spare>,
+    watching: Watching,
+    idle: Idle,
+    /// Edges that want to be left, and when they said so last.
+    leaving: BTreeMap<NodeId, Duration>,
     report_at: Duration,
+    view_at: Duration,
     playing: Option<Playing>,
     journal: Journal,
     view: View,
     stream: StreamName,
     session: SessionId,
-}
-
-/// A leg as the engine sees it.
-struct Leg {
-    id: LegId,
-    start: HandStart,
-    watch: Option<LegWatch>,
-    ending: bool,
 }
 
 /// What is left of a session.
@@ -95,8 +114,9 @@ impl Engine {
         for node in ticket.edges.iter().chain(&ticket.standbys) {
             edges.learn(&node.id, node.address);
         }
-        let standbys = ticket.standbys.iter().map(|node| node.id.clone()).collect();
-        let (hands, actions) = Hands::new(ticket.edges.clone().map(|node| node.id), standbys);
+        let standbys: Vec<_> = ticket.standbys.iter().map(|node| node.id.clone()).collect();
+        let (hands, actions) = Hands::new(ticket.edges.clone().map(|n| n.id), standbys.clone());
+        let keeps_spare = settings.spare && ticket.placement == Placement::Together;
         let mut engine = Self {
             settings,
             started,
@@ -107,7 +127,13 @@ impl Engine {
             legs: BTreeMap::new(),
             probation: [false; 2],
             newest_order: None,
+            standbys,
+            spare: keeps_spare.then(Spare::default),
+            watching: Watching::default(),
+            idle: Idle::default(),
+            leaving: BTreeMap::new(),
             report_at: Duration::ZERO,
+            view_at: Duration::ZERO,
             playing: None,
             journal: Journal::default(),
             view,
@@ -122,13 +148,13 @@ impl Engine {
         self.started.elapsed()
     }
 
-    /// Plays until the duration is over, `stop` is done, or nothing is left to play from.
+    /// Plays until the duration is over, `stop` is done, or no edge could be had for too long.
     pub async fn play(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Played> {
         tokio::pin!(stop);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let failure = loop {
-            let deadline = self.next_deadline();
+            let (deadline, mut ticked) = (self.next_deadline(), false);
             tokio::select! {
                 event = self.events.recv() => {
                     if let Some(event) = event {
@@ -136,16 +162,19 @@ impl Engine {
                     }
                 }
                 () = tokio::time::sleep_until((self.started + deadline).into()) => {}
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => ticked = true,
                 () = &mut stop => break None,
             }
-            // What has arrived goes in before what is due goes out.
+            // What has arrived goes in before it is judged, and before what is due goes out.
             self.network_waiting()?;
+            if ticked {
+                self.tick();
+            }
             self.fire_timers();
             self.show_due();
             self.playing.iter_mut().for_each(Playing::feed_ahead);
-            if Description::BOTH.iter().all(|d| self.hands.is_idle(*d)) {
-                break Some("no edge is left to play from".to_owned());
+            if let Some(why) = self.has_given_up() {
+                break Some(why);
             }
             if self.is_over() || self.nobody_watches() {
                 break None;
@@ -195,27 +224,9 @@ impl Engine {
 
     fn network(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Order(order) => self.order(order),
-            Event::Accepted { leg, accepted, at } => {
-                if self.playing.is_none() {
-                    self.playing = Some(Playing::begin(
-                        accepted.catalog,
-                        accepted.live,
-                        at,
-                        &self.settings,
-                        self.started,
-                    )?);
-                }
-                self.watch(&leg);
-            }
-            Event::Rejected { leg, why } => {
-                if self.forget(&leg) {
-                    self.view
-                        .event(self.now(), &format!("{} of {}: {why}", leg.description, leg.edge));
-                    let LegId { description, edge, .. } = leg;
-                    self.tell_hands(HandEvent::Rejected { description, edge });
-                }
-            }
+            Event::Said { edge, said } => self.said(edge, *said),
+            Event::Accepted { leg, accepted, at } => self.accepted(&leg, *accepted, at)?,
+            Event::Rejected { leg, why } => self.rejected(&leg, why),
             Event::Ended { leg } => {
                 let ordered = self.legs.get(&key(&leg)).is_some_and(|l| l.id == leg && l.ending);
                 if self.forget(&leg) && !ordered {
@@ -223,13 +234,14 @@ impl Engine {
                     self.tell_hands(HandEvent::Rejected { description, edge });
                 }
             }
-            Event::Closed { edge, why } => {
-                self.view.event(self.now(), &format!("connection to {edge} closed: {why}"));
-                let legs: Vec<_> = self.legs.values().map(|l| l.id.clone()).collect();
-                for leg in legs.into_iter().filter(|leg| leg.edge == edge) {
-                    self.forget(&leg);
+            Event::Closed { edge, connection, why } => {
+                if self.edges.is_current(&edge, connection) {
+                    self.closed(edge, &why);
                 }
-                self.tell_hands(HandEvent::Closed { edge });
+            }
+            Event::Unreachable { edge } => {
+                let now = self.now();
+                self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
             }
             Event::Frame { leg, header, index, frame, at } => {
                 self.frame(&leg, &header, index, frame, at);
@@ -237,48 +249,104 @@ impl Engine {
             Event::GroupEnd { leg, header, frames, at } => {
                 if let Some(playing) = &mut self.playing {
                     playing.merger.handle_group_end(at, leg.description, &header, frames);
+                    playing.arrivals.end(leg.description, &header, frames);
                 }
             }
+            Event::GroupBroken { leg, header, frames } => self.group_broken(&leg, &header, frames),
         }
         Ok(())
     }
 
-    fn frame(
-        &mut self,
-        leg: &LegId,
-        header: &gibbon_media::GroupHeader,
-        index: u32,
-        frame: gibbon_media::Frame,
-        at: Duration,
-    ) {
-        let Some(playing) = &mut self.playing else { return };
-        let deadline = playing.merger.deadline_of(frame.time);
-        let leading = match &playing.catalog.video {
-            Some(_) => Medium::Video,
-            None => Medium::Audio,
-        };
-        if index == 0 && header.medium == Medium::Video {
-            playing.latencies.group(ChainKey::new(leg.description, header), header, frame.time);
+    fn said(&mut self, edge: NodeId, said: ToViewer) {
+        let now = self.now();
+        match said {
+            ToViewer::Order(order) => self.order(order),
+            ToViewer::Renewed { grant, standbys } => self.renew(grant, standbys),
+            ToViewer::Stalled { descriptions } => {
+                self.watching.ears.stalled(now, &edge, &descriptions);
+            }
+            ToViewer::Path { sent, lost, .. } => self.path(&edge, sent, lost),
+            ToViewer::LetGo { description } => self.let_go(description, Without::Full),
+            ToViewer::GoAway { .. } => self.go_away(edge),
+            // The handshake is over, and goodbyes are taken by the connection.
+            ToViewer::Welcome | ToViewer::Refused { .. } | ToViewer::Bye => {}
         }
-        let admission = playing.merger.handle_frame(at, leg.description, header, index, frame);
-        let duplicate = admission == Admission::Duplicate;
-        self.journal.frame(at, leg.description, &leg.edge, duplicate);
-        let watched = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg);
-        if let Some(watch) = watched.and_then(|l| l.watch.as_mut()) {
-            match deadline.filter(|_| header.medium == leading) {
-                Some(deadline) => watch.arrived(at, deadline),
-                None => watch.heard(at),
+    }
+
+    fn accepted(&mut self, leg: &LegId, accepted: Accepted, at: Duration) -> anyhow::Result<()> {
+        if let Some(accepting) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
+            accepting.first = Some(accepted.first);
+        }
+        match &mut self.playing {
+            Some(playing) => playing.merger.handle_resumed(leg.description, accepted.live),
+            None => {
+                let (catalog, live) = (accepted.catalog, accepted.live);
+                let playing = Playing::begin(catalog, live, at, &self.settings, self.started)?;
+                self.playing = Some(playing);
+                self.begin_without();
             }
         }
-        self.judge(leg.description, &leg.edge);
+        self.watch(leg);
+        Ok(())
+    }
+
+    fn rejected(&mut self, leg: &LegId, Failure { code, why }: Failure) {
+        if !self.forget(leg) {
+            return;
+        }
+        let LegId { description, edge, .. } = leg.clone();
+        self.view.event(self.now(), &format!("{description} of {edge}: {why}"));
+        self.idle.refused(description, why, code == Some(RejectCode::Full));
+        self.tell_hands(HandEvent::Rejected { description, edge });
+    }
+
+    fn closed(&mut self, edge: NodeId, why: &str) {
+        let now = self.now();
+        self.view.event(now, &format!("connection to {edge} closed: {why}"));
+        self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
+        let legs: Vec<_> = self.legs.values().map(|l| l.id.clone()).collect();
+        for leg in legs.into_iter().filter(|leg| leg.edge == edge) {
+            self.forget(&leg);
+        }
+        self.tell_hands(HandEvent::Closed { edge });
+    }
+
+    fn frame(&mut self, leg: &LegId, header: &GroupHeader, index: u32, frame: Frame, at: Duration) {
+        let Some(playing) = &mut self.playing else { return };
+        let (time, description) = (frame.time, leg.description);
+        let deadline = playing.merger.deadline_of(time);
+        let leading = header.medium == playing.leading();
+        if index == 0 && header.medium == Medium::Video {
+            playing.latencies.group(ChainKey::new(description, header), header, time);
+        }
+        let admission = playing.merger.handle_frame(at, description, header, index, frame);
+        if admission != Admission::Refused {
+            playing.arrivals.frame(description, header, index);
+            self.watching.arrived(description, time);
+        }
+        let attaching = self.hands.attaching(description).is_some_and(|(to, _)| *to == leg.edge);
+        let duplicate = admission == Admission::Duplicate;
+        self.journal.frame(at, description, attaching, duplicate);
+        if let Some(watched) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
+            watched.arrived(at, deadline.filter(|_| leading));
+        }
+        self.judge(description, &leg.edge);
+    }
+
+    /// What is missing of a group that broke off does not come from this leg any more.
+    fn group_broken(&mut self, leg: &LegId, header: &GroupHeader, frames: u32) {
+        let Some(playing) = &self.playing else { return };
+        let whole = playing.arrivals.pictures_in_group(leg.description);
+        let watched = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg && !l.ending);
+        if let Some(watched) = watched.filter(|_| header.medium == Medium::Video) {
+            watched.lost(whole.saturating_sub(frames));
+        }
     }
 
     fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
         self.edges.learn(&edge.id, edge.address);
         if let Some(grant) = grant {
-            self.edges.renew(grant);
-            standbys.iter().for_each(|standby| self.edges.learn(&standby.id, standby.address));
-            self.hands.set_standbys(standbys.into_iter().map(|standby| standby.id).collect());
+            self.renew(grant, standbys);
         }
         self.journal.order(&order);
         // Orders come over every connection that is alive.
@@ -296,159 +364,17 @@ impl Engine {
         self.tell_hands(HandEvent::Order { order, next });
     }
 
+    fn renew(&mut self, grant: String, standbys: Vec<NodeAddress>) {
+        self.edges.renew(grant);
+        standbys.iter().for_each(|standby| self.edges.learn(&standby.id, standby.address));
+        self.standbys = standbys.into_iter().map(|standby| standby.id).collect();
+        self.hands.set_standbys(self.standbys.clone());
+    }
+
     /// The first group that has not begun at the live edge, as far as we can tell.
     fn first_not_begun(&self, description: Description) -> GroupId {
         let Some(playing) = &self.playing else { return GroupId(0) };
         playing.catalog.grid(description).first_not_begun(playing.live(self.now()))
-    }
-
-    // --- the hands ---
-
-    fn tell_hands(&mut self, event: HandEvent) {
-        let actions = self.hands.handle(event);
-        self.carry_out(actions);
-    }
-
-    fn carry_out(&mut self, mut actions: Vec<Action>) {
-        // The report on a closed connection is to go out over that connection, too.
-        actions.sort_by_key(|action| matches!(action, Action::CloseConnection { .. }));
-        for action in actions {
-            match action {
-                Action::Subscribe { description, edge, start } => {
-                    self.subscribe(description, edge, start)
-                }
-                Action::End { description, edge, last } => {
-                    if let Some(leg) = self.legs.get_mut(&(description, edge)) {
-                        leg.ending = true;
-                        self.edges.end(&leg.id, last);
-                    }
-                }
-                Action::Cancel { description, edge } => {
-                    let leg = self.legs.get(&(description, edge)).map(|l| l.id.clone());
-                    if let Some(leg) = leg {
-                        self.edges.cancel(&leg);
-                        self.forget(&leg);
-                    }
-                }
-                Action::CloseConnection { edge } => self.edges.close(&edge),
-                Action::Report(hands) => {
-                    self.edges.report(&ClientReport { hands, complaints: Vec::new() });
-                }
-                Action::SetTimer(timer) => self.set_timer(timer),
-                Action::CancelTimer(timer) => {
-                    if let ClientTimer::Probation { description } = timer {
-                        self.probation[description.index()] = false;
-                    }
-                    self.timers.remove(&timer);
-                }
-                Action::Note(note) => {
-                    let now = self.now();
-                    self.journal.note(now, &note);
-                    if let Some(text) = words::of_note(&note) {
-                        self.view.event(now, &text);
-                    }
-                }
-            }
-        }
-    }
-
-    fn subscribe(&mut self, description: Description, edge: NodeId, start: HandStart) {
-        if self.settings.only.is_some_and(|only| only != description) {
-            // Not wanted: a leg without traffic, which is always in time.
-            return self.tell_hands(HandEvent::InTime { description, edge });
-        }
-        let delay = self.settings.merger.playout_delay;
-        let wire = match start {
-            HandStart::Live => Start::Live(delay),
-            HandStart::At(group) => Start::Group { group, resume: None },
-        };
-        let id = self.edges.subscribe(description, &edge, wire);
-        let leg = Leg { id: id.clone(), start, watch: None, ending: false };
-        if let Some(before) = self.legs.insert((description, edge), leg) {
-            self.edges.cancel(&before.id);
-        }
-        self.watch(&id);
-    }
-
-    /// Begins to watch a leg, once there is a clock to watch it by.
-    fn watch(&mut self, leg: &LegId) {
-        let now = self.now();
-        let Some(playing) = &self.playing else { return };
-        let interval = playing.interval();
-        let delay = self.settings.merger.playout_delay;
-        for watched in self.legs.values_mut().filter(|l| l.id == *leg && l.watch.is_none()) {
-            let due = match watched.start {
-                HandStart::Live => now,
-                HandStart::At(group) => {
-                    let begins = playing.catalog.grid(leg.description).start_of(group);
-                    playing.merger.deadline_of(begins).unwrap_or(now).saturating_sub(delay).max(now)
-                }
-            };
-            watched.watch = Some(LegWatch::new(due, delay, interval));
-        }
-    }
-
-    /// Tells the hands what there is to say about a leg.
-    fn judge(&mut self, description: Description, edge: &NodeId) {
-        let now = self.now();
-        let Some(leg) = self.legs.get(&(description, edge.clone())) else { return };
-        let Some(verdict) = leg.watch.as_ref().map(|watch| watch.verdict(now)) else { return };
-        let attaching = self.hands.attaching(description).is_some_and(|(e, _)| e == edge);
-        let (edge, probation) = (edge.clone(), self.probation[description.index()]);
-        match (verdict, verdict.reason()) {
-            (LegVerdict::InTime, _) if attaching => {
-                self.tell_hands(HandEvent::InTime { description, edge });
-            }
-            // A leg that nobody ordered is left only when its connection closes.
-            (_, Some(reason)) if probation => {
-                self.tell_hands(HandEvent::Bad { description, edge, reason });
-            }
-            _ => {}
-        }
-    }
-
-    fn forget(&mut self, leg: &LegId) -> bool {
-        if self.legs.get(&key(leg)).is_none_or(|l| l.id != *leg) {
-            return false;
-        }
-        self.legs.remove(&key(leg));
-        self.journal.leg_ended(self.now(), leg.description, &leg.edge);
-        true
-    }
-
-    fn set_timer(&mut self, timer: ClientTimer) {
-        let now = self.now();
-        let duration = match (&self.playing, timer) {
-            (None, ClientTimer::Attach { .. }) => FIRST_LEGS_WITHIN,
-            (playing, timer) => {
-                let group = playing.as_ref().map_or(Duration::from_secs(1), Playing::group);
-                timer.duration(group, rand::random_range(0.0..=1.0))
-            }
-        };
-        let from = match (&self.playing, timer) {
-            // From the moment its first group begins at the live edge.
-            (Some(playing), ClientTimer::Attach { description, start: HandStart::At(group) }) => {
-                let begins = playing.catalog.grid(description).start_of(group);
-                let delay = self.settings.merger.playout_delay;
-                playing.merger.deadline_of(begins).unwrap_or(now).saturating_sub(delay).max(now)
-            }
-            _ => now,
-        };
-        if let ClientTimer::Probation { description } = timer {
-            self.probation[description.index()] = true;
-        }
-        self.timers.insert(timer, from + duration);
-    }
-
-    fn fire_timers(&mut self) {
-        let now = self.now();
-        while let Some(timer) = self.timers.iter().find(|(_, due)| **due <= now).map(|(t, _)| *t) {
-            self.timers.remove(&timer);
-            if let ClientTimer::Probation { description } = timer {
-                self.probation[description.index()] = false;
-            }
-            self.tell_hands(HandEvent::Timer(timer));
-        }
     }
 
     // --- to the viewer ---
@@ -477,18 +403,12 @@ impl Engine {
         playing.note_damage();
     }
 
-    fn tick(&mut self) {
-        let legs: Vec<_> = self.legs.keys().cloned().collect();
-        for (description, edge) in legs {
-            self.judge(description, &edge);
+    fn update_view(&mut self, now: Duration) {
+        if now >= self.view_at {
+            self.view_at = now + VIEW_EVERY;
+            let snapshot = self.snapshot();
+            self.view.update(&snapshot);
         }
-        if self.now() >= self.report_at {
-            self.report_at = self.now() + REPORT_EVERY;
-            let hands = self.hands.report();
-            self.edges.report(&ClientReport { hands, complaints: Vec::new() });
-        }
-        let snapshot = self.snapshot();
-        self.view.update(&snapshot);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -498,6 +418,7 @@ impl Engine {
             session: self.session.to_string(),
             elapsed: now,
             legs: self.hands.legs(),
+            without: self.idle.words(),
             ..Snapshot::default()
         };
         snapshot.attaching =

@@ -15,6 +15,9 @@ const MAX_RECORDS: usize = 4096;
 /// Stretches of one verdict kept.
 const MAX_SPANS: usize = 65_536;
 
+/// The cause of a recovery from an edge that asked to be left.
+const LEAVING: &str = "leaving";
+
 /// What is noted of a session.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -69,12 +72,10 @@ impl Journal {
         match note {
             Note::Attached { description, edge, order } => {
                 self.leg_began(now, *description, edge);
-                let step = order.and_then(|order| self.step(order.handoff, *description));
-                match step {
-                    Some(step) if step.attached_ms.is_none() => step.attached_ms = Some(ms(now)),
-                    Some(_) => {}
-                    None => self.recovered(now, *description, edge),
+                if let Some(step) = order.and_then(|order| self.step(order.handoff, *description)) {
+                    step.attached_ms.get_or_insert(ms(now));
                 }
+                self.recovered(now, *description, edge);
             }
             // The leg counts on until its last group has come: see `leg_ended`.
             Note::Detached { .. } => {}
@@ -85,9 +86,16 @@ impl Journal {
                 }
             }
             Note::Recovering { description, from, cause } => {
-                self.lost(now, *description, from, *cause);
+                self.end_crossing(*description);
+                self.lost(now, *description, from, reason_word(*cause));
             }
-            Note::Crossing { .. } | Note::LetGo { .. } | Note::Lost { .. } => {}
+            Note::Crossing { description, from, .. } => {
+                let open = self.open_recovery(*description);
+                if open.is_none_or(|crossing| crossing.from != *from) {
+                    self.lost(now, *description, from, LEAVING.into());
+                }
+            }
+            Note::LetGo { .. } | Note::Lost { .. } => {}
         }
     }
 
@@ -118,12 +126,13 @@ impl Journal {
         }
     }
 
-    /// A frame of a description came, of which there was a copy already or not.
+    /// A frame of a description came, from a leg that is being attached or not, of which there was a copy
+    /// already or not.
     pub fn frame(
         &mut self,
         now: Duration,
         description: Description,
-        edge: &NodeId,
+        attaching: bool,
         duplicate: bool,
     ) {
         self.last_frame[description.index()] = Some(now);
@@ -136,13 +145,24 @@ impl Journal {
                 step.duplicate_frames += 1;
             }
         }
-        let open = self.recoveries.iter_mut().rev().find(|r| r.description == description);
-        if let Some(recovery) = open.filter(|r| r.first_frame_ms.is_none() && r.from != *edge) {
-            recovery.first_frame_ms = Some(ms(now));
+        if let Some(recovery) = self.open_recovery(description).filter(|_| attaching) {
+            recovery.first_frame_ms.get_or_insert(ms(now));
         }
     }
 
-    fn lost(&mut self, now: Duration, description: Description, from: &NodeId, cause: Reason) {
+    fn open_recovery(&mut self, description: Description) -> Option<&mut Recovery> {
+        let mut newest = self.recoveries.iter_mut().rev();
+        newest.find(|r| r.description == description).filter(|r| r.attached_ms.is_none())
+    }
+
+    /// A leg that was about to leave an edge is lost, or has stayed: it has not crossed.
+    fn end_crossing(&mut self, description: Description) {
+        self.recoveries.retain(|r| {
+            r.description != description || r.cause != LEAVING || r.attached_ms.is_some()
+        });
+    }
+
+    fn lost(&mut self, now: Duration, description: Description, from: &NodeId, cause: String) {
         if self.recoveries.len() >= MAX_RECORDS {
             return;
         }
@@ -150,7 +170,7 @@ impl Journal {
             description,
             from: from.clone(),
             to: None,
-            cause: reason_word(cause),
+            cause,
             last_frame_ms: self.last_frame[description.index()].map(ms),
             detected_ms: ms(now),
             attached_ms: None,
@@ -161,8 +181,7 @@ impl Journal {
     }
 
     fn recovered(&mut self, now: Duration, description: Description, edge: &NodeId) {
-        let open = self.recoveries.iter_mut().rev().find(|r| r.description == description);
-        if let Some(recovery) = open.filter(|r| r.attached_ms.is_none()) {
+        if let Some(recovery) = self.open_recovery(description) {
             recovery.to = Some(edge.clone());
             recovery.attached_ms = Some(ms(now));
         }
@@ -186,20 +205,20 @@ impl Journal {
         self.spans.iter().filter(|span| span.verdict == verdict).map(within).sum()
     }
 
-    /// What a loss did to the picture shows up to a playout delay after another edge delivers in time.
+    /// What a loss did to the picture shows up to a playout delay after another edge delivers in time, or
+    /// until the description is lost again.
     fn weigh_recoveries(&mut self, now: Duration, playout_delay: Duration) {
-        let weights: Vec<_> = self
-            .recoveries
-            .iter()
-            .map(|recovery| {
-                let from = recovery.last_frame_ms.unwrap_or(recovery.detected_ms);
-                let to = recovery.attached_ms.map_or(ms(now), |at| at + ms(playout_delay));
-                let shown = |verdict| self.shown_between(verdict, from, to);
-                (shown(Verdict::Side), shown(Verdict::Frozen))
-            })
-            .collect();
-        for (recovery, (side, frozen)) in self.recoveries.iter_mut().zip(weights) {
-            (recovery.side_ms, recovery.frozen_ms) = (side, frozen);
+        let begun = |r: &Recovery| r.last_frame_ms.unwrap_or(r.detected_ms);
+        for at in 0..self.recoveries.len() {
+            let recovery = &self.recoveries[at];
+            let later = &self.recoveries[at + 1..];
+            let next = later.iter().find(|r| r.description == recovery.description).map(begun);
+            let whole = recovery.attached_ms.map_or(ms(now), |at| at + ms(playout_delay));
+            let (from, to) = (begun(recovery), next.map_or(whole, |next| next.min(whole)));
+            let side_ms = self.shown_between(Verdict::Side, from, to);
+            let frozen_ms = self.shown_between(Verdict::Frozen, from, to);
+            let recovery = &mut self.recoveries[at];
+            (recovery.side_ms, recovery.frozen_ms) = (side_ms, frozen_ms);
         }
     }
 
@@ -240,6 +259,7 @@ impl Journal {
 
     /// All of it; what is still open ends now.
     pub fn finish(mut self, now: Duration, playout_delay: Duration) -> Records {
+        Description::BOTH.into_iter().for_each(|description| self.end_crossing(description));
         self.weigh_recoveries(now, playout_delay);
         for at in std::mem::take(&mut self.open) {
             self.legs[at].to_ms = ms(now);
@@ -311,7 +331,7 @@ mod tests {
             to: b.clone(),
             start: GroupId(3),
         });
-        journal.frame(at(990), Description::One, &b, true);
+        journal.frame(at(990), Description::One, true, true);
         journal.note(at(1000), &attached(&b, Some(order)));
         journal.leg_ended(at(1100), Description::One, &a);
         let records = journal.finish(at(2000), at(1000));
@@ -327,13 +347,13 @@ mod tests {
     fn a_loss_is_noted_until_another_edge_delivers() {
         let (a, b): (NodeId, NodeId) = ("edge-a".parse().unwrap(), "edge-b".parse().unwrap());
         let mut journal = Journal::default();
-        journal.frame(at(900), Description::Zero, &a, false);
+        journal.frame(at(900), Description::Zero, false, false);
         journal.note(
             at(1000),
             &Note::Recovering { description: Description::Zero, from: a, cause: Reason::Closed },
         );
         journal.shown(at(1000), at(40), Verdict::Side);
-        journal.frame(at(1050), Description::Zero, &b, false);
+        journal.frame(at(1050), Description::Zero, true, false);
         journal.note(
             at(1060),
             &Note::Attached { description: Description::Zero, edge: b, order: None },
@@ -343,5 +363,65 @@ mod tests {
         assert_eq!(recovery.cause, "closed");
         assert_eq!((recovery.last_frame_ms, recovery.first_frame_ms), (Some(900), Some(1050)));
         assert_eq!((recovery.attached_ms, recovery.side_ms), (Some(1060), 80));
+    }
+
+    #[test]
+    fn losses_close_together_each_count_what_was_seen_of_them() {
+        let edges = ["edge-a", "edge-b", "edge-c"].map(|edge| edge.parse::<NodeId>().unwrap());
+        let [a, b, c] = &edges;
+        let (zero, mut journal) = (Description::Zero, Journal::default());
+        for (lost, from, cause, to) in [(1000, a, Reason::Starved, b), (1500, b, Reason::Closed, c)]
+        {
+            journal.frame(at(lost - 200), zero, false, false);
+            let from = from.clone();
+            journal.note(at(lost), &Note::Recovering { description: zero, from, cause });
+            // What still comes from the old leg is not the new one's.
+            journal.frame(at(lost + 10), zero, false, false);
+            journal.frame(at(lost + 50), zero, true, false);
+            let attached = Note::Attached { description: zero, edge: to.clone(), order: None };
+            journal.note(at(lost + 60), &attached);
+        }
+        for frame in 0..20 {
+            journal.shown(at(1000 + frame * 40), at(40), Verdict::Side);
+        }
+        let recoveries = journal.finish(at(4000), at(1000)).recoveries;
+        let times = |r: &Recovery| (r.last_frame_ms, r.detected_ms, r.first_frame_ms, r.side_ms);
+        let seen: Vec<_> = recoveries.iter().map(times).collect();
+        assert_eq!(seen, [(Some(800), 1000, Some(1050), 300), (Some(1300), 1500, Some(1550), 500)]);
+    }
+
+    #[test]
+    fn a_description_found_again_by_an_order_has_recovered() {
+        let (a, b): (NodeId, NodeId) = ("edge-a".parse().unwrap(), "edge-b".parse().unwrap());
+        let (description, mut journal) = (Description::One, Journal::default());
+        let cause = Reason::Closed;
+        journal.note(at(1000), &Note::Recovering { description, from: a.clone(), cause });
+        journal.note(at(1200), &Note::Lost { description });
+        let order = OrderId { term: Term(1), step: 1, handoff: HandoffId(7) };
+        let (from, to, start) = (a, b.clone(), GroupId(3));
+        journal.order(&ToClient::Attach { order, description, from, to, start });
+        let attached = Note::Attached { description, edge: b.clone(), order: Some(order) };
+        journal.note(at(3000), &attached);
+        let records = journal.finish(at(9000), at(1000));
+        assert_eq!(records.recoveries[0].to, Some(b));
+        assert_eq!(records.recoveries[0].attached_ms, Some(3000));
+        assert_eq!(records.handoffs[0].steps[0].attached_ms, Some(3000));
+    }
+
+    #[test]
+    fn leaving_an_edge_is_noted_once_it_has_come_about() {
+        let (a, b): (NodeId, NodeId) = ("edge-a".parse().unwrap(), "edge-b".parse().unwrap());
+        let mut journal = Journal::default();
+        for description in Description::BOTH {
+            let crossing = Note::Crossing { description, from: a.clone(), to: b.clone() };
+            journal.note(at(1000), &crossing);
+            journal.note(at(2000), &crossing);
+        }
+        let (description, order) = (Description::One, None);
+        journal.note(at(2500), &Note::Attached { description, edge: b, order });
+        let recoveries = journal.finish(at(9000), at(1000)).recoveries;
+        let [crossed] = &recoveries[..] else { panic!("{recoveries:?}") };
+        assert_eq!((crossed.cause.as_str(), crossed.detected_ms), ("leaving", 1000));
+        assert_eq!((crossed.attached_ms, crossed.side_ms), (Some(2500), 0));
     }
 }

@@ -9,14 +9,19 @@
 //!                             └─▶ recording                       └─▶ view
 //! ```
 
+mod complaints;
+mod downlink;
+mod ears;
 mod edges;
 pub mod engine;
 mod journal;
 mod latency;
 mod playing;
 mod record;
+mod resume;
 mod screen;
 pub mod settings;
+mod spare;
 pub mod timeline;
 pub mod view;
 mod words;

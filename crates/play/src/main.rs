@@ -69,6 +69,13 @@ struct Options {
     /// Descriptions to receive: 0, 1 or both
     #[arg(long, default_value = "both", value_parser = descriptions, value_name = "0|1|both")]
     descriptions: Chosen,
+    /// Keep no idle connection to another edge, which is there so that a lost edge is replaced at once
+    /// (placement together)
+    #[arg(long)]
+    no_spare: bool,
+    /// End when no edge could be reached for this long; until then the player goes on trying
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = seconds)]
+    give_up_after: Duration,
     /// How a missing picture is made up from its neighbours (scheme temporal)
     #[arg(long, default_value = "repeat", value_parser = conceal, value_name = "repeat|blend")]
     conceal: Conceal,
@@ -97,9 +104,11 @@ struct Options {
 const EXAMPLES: &str = "Examples:
   gibbon-play live/bbb
   gibbon-play live/bbb --pipe | mpv -
+  gibbon-play live/bbb --placement together --priority 9
   gibbon-play live/bbb --duration 20 --report report.json --timeline timeline.png
 
-Exit code: 0 played, 1 nothing could be played or a file could not be written, 2 wrong usage.";
+Exit code: 0 played, 1 nothing could be played, all edges were lost or a file could not be written,
+2 wrong usage.";
 
 /// Which descriptions to receive; `None` is both.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +186,8 @@ fn settings(options: &Options) -> Settings {
             conceal: options.conceal,
         },
         only: options.descriptions.0,
+        spare: !options.no_spare,
+        give_up_after: options.give_up_after,
         duration: options.duration,
         decode: !options.no_decode,
         framehash: options.framehash.clone(),

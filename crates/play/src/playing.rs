@@ -7,11 +7,12 @@ use std::{
 
 use gibbon_control::process;
 use gibbon_mdc::{Candidate, ChainKey, Due, Merger, Picture, Rendition, Shown, Stats};
-use gibbon_media::{Catalog, Cue, Description, Frame, FrameNumber, MediaTime};
+use gibbon_media::{Catalog, Cue, Description, Frame, FrameNumber, MediaTime, Medium};
 
 use crate::{
     latency::Latencies,
     record::Recording,
+    resume::Arrivals,
     screen::{Screen, Shows},
     settings::Settings,
 };
@@ -32,6 +33,8 @@ pub struct Playing {
     recorded: BTreeMap<ChainKey, u32>,
     next: FrameNumber,
     pub latencies: Latencies,
+    /// What has arrived, for legs that begin where others broke off.
+    pub arrivals: Arrivals,
     first_shown: Option<Duration>,
     pub caption: Option<Cue>,
 }
@@ -78,6 +81,7 @@ impl Playing {
         };
         Ok(Self {
             latencies: Latencies::new(&catalog),
+            arrivals: Arrivals::new(catalog.clone()),
             catalog,
             merger,
             screen,
@@ -108,6 +112,21 @@ impl Playing {
         let Some(zero) = self.merger.deadline_of(self.catalog.created) else { return origin };
         let delay = Duration::from_millis(self.merger.stats().playout_delay.initial);
         self.catalog.created + (now + delay).saturating_sub(zero)
+    }
+
+    /// Where playback is.
+    pub fn position(&self, now: Duration) -> MediaTime {
+        self.live(now).back(self.playout_delay())
+    }
+
+    /// How far playback is behind the live edge by now.
+    pub fn playout_delay(&self) -> Duration {
+        Duration::from_millis(self.merger.stats().playout_delay.latest)
+    }
+
+    /// The medium that legs are judged by.
+    pub fn leading(&self) -> Medium {
+        if self.catalog.video.is_some() { Medium::Video } else { Medium::Audio }
     }
 
     /// Whether a recording has ended by itself.

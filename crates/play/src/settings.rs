@@ -15,6 +15,10 @@ pub struct Settings {
     pub merger: Config,
     /// Receive just this description.
     pub only: Option<Description>,
+    /// Keep an idle connection to the first standby where both legs are meant to be at one edge.
+    pub spare: bool,
+    /// End when no edge could be had for this long.
+    pub give_up_after: Duration,
     /// End after this much play; none: when told to.
     pub duration: Option<Duration>,
     /// Decode pictures; else verdicts are by what arrives alone.

@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub legs: [Option<NodeId>; 2],
     /// The edge that is being attached for each description.
     pub attaching: [Option<NodeId>; 2],
+    /// Why a description is done without.
+    pub without: [Option<&'static str>; 2],
     /// How long before their deadlines frames come, in ms: the worse description.
     pub buffer_ms: Option<u64>,
     /// From the origin's publish stamp to display, in ms.
@@ -77,7 +79,7 @@ fn leg(snapshot: &Snapshot, description: Description) -> Line {
     let line = Line::named(&format!("description {description}"));
     let line = match &snapshot.legs[description.index()] {
         Some(edge) => line.and(Ink::Plain, edge.as_str()),
-        None => line.and(Ink::Bad, "no edge"),
+        None => line.and(Ink::Bad, snapshot.without[description.index()].unwrap_or("no edge")),
     };
     match &snapshot.attaching[description.index()] {
         Some(edge) => line.and(Ink::Warn, &format!("  → {edge}")),

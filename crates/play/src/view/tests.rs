@@ -11,6 +11,7 @@ fn snapshot(ms: u64) -> Snapshot {
         elapsed: Duration::from_millis(ms),
         legs: ["edge-a", "edge-b"].map(|edge| edge.parse().ok()),
         attaching: ["edge-b".parse().ok(), None],
+        without: [None; 2],
         buffer_ms: Some(812),
         latency_ms: Some(1003),
         stats: Stats { frames, ..Stats::default() },
