@@ -15,8 +15,8 @@ use gibbon_net::{Endpoint, publish::Subscribers};
 use tokio::sync::mpsc;
 
 use crate::{
-    coordinator::Coordinator, network::Network, passing::Passing, peers::Peers, relay::Relays,
-    sessions::Sessions,
+    admission::Capacity, coordinator::Coordinator, drain::Drain, network::Network,
+    passing::Passing, peers::Peers, relay::Relays, sessions::Sessions,
 };
 
 /// Answers to the coordinator's orders that wait to be sent.
@@ -28,6 +28,7 @@ pub struct Edge {
     network: Arc<Network>,
     pub relays: Arc<Relays>,
     pub sessions: Arc<Sessions>,
+    pub drain: Arc<Drain>,
     pub passing: Passing,
     grant_key: PathBuf,
     verifier: OnceLock<GrantVerifier>,
@@ -37,16 +38,25 @@ pub struct Edge {
 }
 
 impl Edge {
-    pub fn new(id: NodeId, endpoint: Endpoint, network: Network, grant_key: PathBuf) -> Arc<Self> {
+    pub fn new(
+        id: NodeId,
+        endpoint: Endpoint,
+        network: Network,
+        capacity: Capacity,
+        grant_key: PathBuf,
+    ) -> Arc<Self> {
         let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
         let relays = Relays::new(peers.clone(), network.clone());
-        let sessions = Sessions::new(relays.clone(), network.clone());
+        let drain = Arc::<Drain>::default();
+        let sessions =
+            Sessions::new(id.clone(), capacity, relays.clone(), network.clone(), drain.clone());
         let coordinator = Arc::<Coordinator>::default();
         Arc::new(Self {
             id,
             network,
             relays,
             sessions,
+            drain,
             passing: Passing::new(peers, coordinator.clone()),
             coordinator,
             grant_key,
@@ -78,7 +88,8 @@ impl Edge {
             sessions: self.sessions.report(),
             upstreams: self.relays.report(),
             downstreams: self.downstreams.count(),
-            ..NodeReport::default()
+            kbps: self.sessions.kbps(),
+            draining: self.drain.report(),
         }
     }
 
@@ -110,12 +121,12 @@ impl Edge {
                     Some(ToNode::Renew { session, grant, standbys }) => {
                         match self.verify(&grant, process::now()) {
                             Ok(granted) => self.sessions.renewed(session, granted, grant, standbys),
-                            Err(why) => tracing::warn!(%session, why, "the renewed grant is no good"),
+                            Err(why) => tracing::warn!(%session, why, "a renewed grant is no good"),
                         }
                     }
-                    Some(
-                        ToNode::Drain(_) | ToNode::Undrain | ToNode::Registered { .. } | ToNode::Refused { .. },
-                    ) => {}
+                    Some(ToNode::Drain(given)) => self.drain.begin(given, false),
+                    Some(ToNode::Undrain) => self.drain.take_back(),
+                    Some(ToNode::Registered { .. } | ToNode::Refused { .. }) => {}
                 },
             }
         }

@@ -1,14 +1,20 @@
 //! gibbon-edge: caches and fans out tracks to viewers. Knows nothing of codecs.
 
+mod admission;
 mod coordinator;
+mod drain;
 mod edge;
+mod leg;
 mod network;
 mod passing;
 mod peers;
 mod pull;
 mod relay;
+mod reports;
 mod server;
+mod session_stream;
 mod sessions;
+mod silence;
 mod viewer;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -17,13 +23,15 @@ use anyhow::Context;
 use clap::Parser;
 use gibbon_control::{
     link,
-    node::{FromNode, Location, NodeAddress},
+    node::{Draining, FromNode, Location, NodeAddress},
     process::{self, Common},
 };
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
 
-use crate::{edge::Edge, network::Network};
+use tokio::sync::mpsc;
+
+use crate::{admission::Capacity, drain::End, edge::Edge, network::Network};
 
 /// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
 #[derive(Parser)]
@@ -62,6 +70,12 @@ struct Options {
     /// What this edge can send to viewers at once, in kbit/s [default: not limited]
     #[arg(long, env = "GIBBON_CAPACITY_KBPS")]
     capacity_kbps: Option<u64>,
+    /// After SIGTERM, what is still here after this many seconds is cut
+    #[arg(long, env = "GIBBON_DRAIN_DEADLINE", default_value_t = 30, value_name = "SECONDS")]
+    drain_deadline: u32,
+    /// After SIGTERM, at most this many sessions per second are moved
+    #[arg(long, env = "GIBBON_DRAIN_RATE", default_value_t = 20.0, value_name = "SESSIONS")]
+    drain_rate: f64,
     #[command(flatten)]
     common: Common,
 }
@@ -69,7 +83,20 @@ struct Options {
 const STATE_EVERY: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "Example:
-  gibbon-edge --id edge-a --listen 127.0.0.1:4483 --coordinator 127.0.0.1:4481";
+  gibbon-edge --id edge-a --listen 127.0.0.1:4483 --coordinator 127.0.0.1:4481
+
+Stopping:
+  On SIGTERM or Ctrl-C the edge drains, as on `gibbonctl drain`: it takes no new viewers, and the coordinator
+  moves those it has to other edges. If the coordinator is away, or moves nobody for 3 s, viewers are asked to
+  go by themselves. The exit code is 0 when nobody is left, 3 when legs were cut: at the deadline, or at a
+  second signal. The log names them.
+
+At the limit of its capacity:
+  A newcomer still gets one of the two descriptions. Viewers that have both are brought down to one for it,
+  those of the lowest priority first. Only when one each does not fit are newcomers refused.";
+
+/// Exit code when legs were cut.
+const LEGS_CUT: u8 = 3;
 
 fn upstream(text: &str) -> Result<NodeAddress, String> {
     let (id, address) =
@@ -89,19 +116,25 @@ fn start() -> anyhow::Result<ExitCode> {
     // One shard: one worker thread.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run(options))?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(run(options))
 }
 
-async fn run(options: Options) -> anyhow::Result<()> {
+async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let signals = stop_signals();
     let identity = Identity { id: options.id.clone(), role: Role::Edge };
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
     let address = process::advertised(bound, options.advertise);
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
-    let edge =
-        Edge::new(options.id.clone(), endpoint.clone(), Network::new(options.upstream), grant_key);
+    let by_signal = Draining {
+        within_ms: u64::from(options.drain_deadline) * 1000,
+        rate: options.drain_rate,
+        stay: false,
+    };
+    let capacity = Capacity { legs: options.capacity_legs, kbps: options.capacity_kbps };
+    let network = Network::new(options.upstream);
+    let edge = Edge::new(options.id.clone(), endpoint.clone(), network, capacity, grant_key);
     let registration = link::Registration {
         coordinator: options.coordinator,
         register: FromNode::Register {
@@ -117,11 +150,28 @@ async fn run(options: Options) -> anyhow::Result<()> {
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
     tracing::info!(id = %edge.id, listen = %bound, advertise = %address, "edge is up");
     tokio::spawn(log_state(edge.clone()));
-    let serving = tokio::spawn(server::run(edge, endpoint.clone()));
-    process::stop_signal().await;
-    tracing::info!("stopping");
+    let serving = tokio::spawn(server::run(edge.clone(), endpoint.clone()));
+    let end = drain::run(edge, by_signal, signals, link.connected).await;
     endpoint.close(close::LEAVING, "the edge is leaving").await;
-    serving.await.context("the server task failed")
+    serving.await.context("the server task failed")?;
+    Ok(match end {
+        End::Drained => ExitCode::SUCCESS,
+        End::Cut => ExitCode::from(LEGS_CUT),
+    })
+}
+
+/// Each signal to stop.
+fn stop_signals() -> mpsc::Receiver<()> {
+    let (signals, received) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            process::stop_signal().await;
+            if signals.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    received
 }
 
 /// Logs what is held, so that growth shows.

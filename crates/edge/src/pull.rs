@@ -10,13 +10,16 @@ use std::{
 
 use gibbon_media::GroupId;
 use gibbon_net::{
-    cache::{Push, Tracks},
+    cache::Push,
     subscribe::{Event, IncomingGroup, Subscription},
 };
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
+
+use crate::relay::Relay;
 
 /// Once a subscription has ended, groups still under way have this long to arrive.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -28,14 +31,10 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// Begins to copy `subscription` into `tracks`, adding payload bytes to `received`.
-    pub fn start(
-        subscription: Subscription,
-        tracks: Arc<Tracks>,
-        received: Arc<AtomicU64>,
-    ) -> Self {
+    /// Begins to copy `subscription` into `relay`'s cache, adding payload bytes to `received`.
+    pub fn start(subscription: Subscription, relay: Arc<Relay>, received: Arc<AtomicU64>) -> Self {
         let (ends, wanted_end) = mpsc::channel(1);
-        let task = tokio::spawn(copy(subscription, tracks, received, wanted_end));
+        let task = tokio::spawn(copy(subscription, relay, received, wanted_end));
         Self { ends, task }
     }
 
@@ -62,7 +61,7 @@ impl Drop for Pull {
 
 async fn copy(
     mut subscription: Subscription,
-    tracks: Arc<Tracks>,
+    relay: Arc<Relay>,
     received: Arc<AtomicU64>,
     mut ends: mpsc::Receiver<GroupId>,
 ) -> Result<(), String> {
@@ -71,7 +70,7 @@ async fn copy(
         tokio::select! {
             event = subscription.next() => match event {
                 Event::Group(group) => {
-                    groups.spawn(copy_group(group, tracks.clone(), received.clone()));
+                    groups.spawn(copy_group(group, relay.clone(), received.clone()));
                 }
                 Event::Ended => {
                     let drain = async { while groups.join_next().await.is_some() {} };
@@ -88,8 +87,8 @@ async fn copy(
     }
 }
 
-async fn copy_group(mut incoming: IncomingGroup, tracks: Arc<Tracks>, received: Arc<AtomicU64>) {
-    let group = match tracks.admit(&incoming.start) {
+async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Arc<AtomicU64>) {
+    let group = match relay.tracks.admit(&incoming.start) {
         Ok(group) => group,
         Err(why) => {
             return tracing::debug!(group = %incoming.start.header.group, %why, "not cached");
@@ -99,11 +98,15 @@ async fn copy_group(mut incoming: IncomingGroup, tracks: Arc<Tracks>, received: 
         match incoming.next_frame().await {
             Ok(Some((index, frame))) => {
                 received.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
-                if tracks.push(&group, index, frame) == Push::Refused {
+                if relay.tracks.push(&group, index, frame) == Push::Refused {
                     return tracing::debug!(group = %group.header.group, index, "frame not cached");
                 }
+                relay.silence.heard(Instant::now());
             }
-            Ok(None) => return group.complete(incoming.frames()),
+            Ok(None) => {
+                group.complete(incoming.frames());
+                return relay.measure();
+            }
             // What is missing comes from the next upstream, or not at all.
             Err(error) => return tracing::debug!(group = %group.header.group, %error, "broke off"),
         }

@@ -18,7 +18,12 @@ use gibbon_net::{
 };
 use tokio::sync::watch;
 
-use crate::{network::Network, peers::Peers, pull::Pull};
+use crate::{
+    network::Network,
+    peers::Peers,
+    pull::Pull,
+    silence::{self, Silence},
+};
 
 /// How far back a relay begins, so that a viewer can begin at once at the default playout delay.
 const BACKLOG: Duration = Duration::from_secs(2);
@@ -28,6 +33,8 @@ const LINGER: Duration = Duration::from_secs(3);
 pub const FIRST_SOURCE_WITHIN: Duration = Duration::from_secs(5);
 /// A bootstrap that has been told to end after a group has this long to do so: the longest group, and some.
 const BOOTSTRAP_ENDS_WITHIN: Duration = Duration::from_secs(12);
+/// A source that is silent for this long is left, where there is another.
+const SILENT_TOO_LONG: Duration = Duration::from_secs(1);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 /// Streams that an edge relays at once.
@@ -47,6 +54,9 @@ pub struct Relay {
     pub stream: StreamName,
     pub description: Description,
     pub tracks: Arc<Tracks>,
+    pub silence: Silence,
+    /// What it takes to send to one viewer, in kbit/s; 0 until known.
+    kbps: AtomicU64,
     state: watch::Sender<State>,
     /// An edge to pull from until somebody asks for the regular upstream.
     bootstrap: watch::Sender<Option<NodeAddress>>,
@@ -108,6 +118,10 @@ impl Relays {
     ) -> Result<Demand, Rejected> {
         let mut running = lock(&self.running);
         if let Some(relay) = running.get(&(stream.clone(), description)) {
+            if bootstrap.is_none() {
+                // Who did not ask for it must not depend on it.
+                relay.leave_bootstrap();
+            }
             return Ok(relay.demand());
         }
         if running.len() >= MAX_RELAYS {
@@ -120,6 +134,8 @@ impl Relays {
             stream: stream.clone(),
             description,
             tracks: Arc::default(),
+            silence: Silence::default(),
+            kbps: AtomicU64::new(0),
             state: watch::Sender::new(State::Looking),
             bootstrap: watch::Sender::new(bootstrap),
             wanted: watch::Sender::new(0),
@@ -148,6 +164,12 @@ impl Relays {
                 State::Looking | State::Refused(_) => None,
             }
         })
+    }
+
+    /// What it takes to send a description to one viewer, in kbit/s; 0 until known.
+    pub fn kbps(&self, stream: &StreamName, description: Description) -> u64 {
+        let running = lock(&self.running);
+        running.get(&(stream.clone(), description)).map_or(0, |relay| relay.kbps())
     }
 
     /// Payload bytes held in all caches.
@@ -190,9 +212,27 @@ impl Relay {
 
     /// Moves on to the regular upstream, and waits until nothing depends on the bootstrap any more.
     pub async fn settle(&self) {
-        self.bootstrap.send_replace(None);
+        self.leave_bootstrap();
         let mut source = self.source.subscribe();
         let _ = source.wait_for(|source| source.as_ref().is_some_and(|s| s.regular)).await;
+    }
+
+    fn leave_bootstrap(&self) {
+        self.bootstrap.send_if_modified(|bootstrap| bootstrap.take().is_some());
+    }
+
+    /// What it takes to send the description to one viewer, in kbit/s; 0 until known.
+    pub fn kbps(&self) -> u64 {
+        self.kbps.load(Ordering::Relaxed)
+    }
+
+    /// Measures the rate anew, from the groups that have arrived whole.
+    pub fn measure(&self) {
+        let State::Ready(ready) = &*self.state.borrow() else { return };
+        let group_ms = ready.catalog.grid(self.description).duration().as_millis() as u64;
+        let bytes: usize = Medium::ALL.map(|m| self.tracks.ring(m).mean_group_bytes()).iter().sum();
+        let kbps = (bytes as u64 * 8).checked_div(group_ms).unwrap_or(0);
+        self.kbps.store(kbps, Ordering::Relaxed);
     }
 
     fn counter(&self, source: &NodeId) -> Arc<AtomicU64> {
@@ -221,21 +261,45 @@ impl Relay {
 
 /// Pulls until nobody has wanted the description for [`LINGER`].
 async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
+    tokio::select! {
+        () = pull(relays, &relay) => {}
+        () = watch_silence(&relay) => {}
+    }
+}
+
+/// Never returns.
+async fn watch_silence(relay: &Relay) {
+    let mut state = relay.state.subscribe();
+    let limit = loop {
+        if let State::Ready(ready) = &*state.borrow_and_update() {
+            break silence::limit(&ready.catalog);
+        }
+        if state.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    };
+    relay.silence.watch(limit).await
+}
+
+async fn pull(relays: Weak<Relays>, relay: &Arc<Relay>) {
     let mut retry = FIRST_RETRY;
+    let mut lost = None;
     loop {
         let Some(relays) = relays.upgrade() else { return };
-        match connect(&relays, &relay, None).await {
+        match connect(&relays, relay, None, lost.as_ref()).await {
             Some((pull, source)) => {
                 retry = FIRST_RETRY;
-                let idle = keep(&relays, &relay, pull, source).await;
+                let ended = keep(&relays, relay, pull, source).await;
                 relay.source.send_replace(None);
-                if idle && relays.retire(&relay) {
-                    return;
+                match ended {
+                    Kept::Unwanted if relays.retire(relay) => return,
+                    Kept::Unwanted => {}
+                    Kept::Lost(source) => lost = Some(source),
                 }
             }
             None => {
                 let refused = matches!(*relay.state.borrow(), State::Refused(_));
-                if (refused || *relay.wanted.borrow() == 0) && relays.retire(&relay) {
+                if (refused || *relay.wanted.borrow() == 0) && relays.retire(relay) {
                     return;
                 }
                 tokio::time::sleep(retry).await;
@@ -245,14 +309,17 @@ async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
     }
 }
 
-/// Finds a source that accepts. `from` is the group to begin at, if the relay has begun.
+/// Finds a source that accepts; the one that was just `lost` is asked last. `from` is the group to begin at,
+/// if the relay has begun.
 async fn connect(
     relays: &Relays,
     relay: &Arc<Relay>,
     from: Option<GroupId>,
+    lost: Option<&NodeId>,
 ) -> Option<(Pull, Source)> {
     let bootstrap = relay.bootstrap.borrow().clone();
-    let regular = relays.network.upstreams(&relay.stream, relay.description);
+    let mut regular = relays.network.upstreams(&relay.stream, relay.description);
+    regular.sort_by_key(|node| Some(&node.id) == lost);
     if bootstrap.is_none() && regular.is_empty() {
         refuse(
             relay,
@@ -331,7 +398,7 @@ async fn open(
         }
         first
     });
-    Ok(Pull::start(subscription, relay.tracks.clone(), relay.counter(&source.node.id)))
+    Ok(Pull::start(subscription, relay.clone(), relay.counter(&source.node.id)))
 }
 
 /// The oldest group of any medium that broke off: what the next source is to begin with. Frames that are
@@ -343,8 +410,16 @@ fn unfinished(tracks: &Tracks) -> Option<GroupId> {
     open.or_else(|| Medium::ALL.into_iter().filter_map(newest).max().map(GroupId::next))
 }
 
-/// Stays with a source until it is lost (`false`) or nobody wants the description (`true`).
-async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: Source) -> bool {
+/// Why a source is no longer kept.
+enum Kept {
+    /// It is lost.
+    Lost(NodeId),
+    /// Nobody wants the description.
+    Unwanted,
+}
+
+/// Stays with a source until it is lost or nobody wants the description.
+async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: Source) -> Kept {
     relay.source.send_replace(Some(source.clone()));
     let mut bootstrap = relay.bootstrap.subscribe();
     let mut retry = FIRST_RETRY;
@@ -368,11 +443,16 @@ async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: S
             ended = pull.ended() => {
                 let why = ended.err().unwrap_or_else(|| "it ended".into());
                 tracing::warn!(stream = %relay.stream, source = %source.node.id, why, "upstream lost");
-                relay.bootstrap.send_replace(None);
-                return false;
+                relay.leave_bootstrap();
+                return Kept::Lost(source.node.id);
             }
-            () = unwanted(relay) => return true,
-            changed = bootstrap.changed() => if changed.is_err() { return true },
+            () = outlasted(relays, relay, &source.node.id) => {
+                tracing::warn!(stream = %relay.stream, source = %source.node.id, "upstream silent");
+                relay.leave_bootstrap();
+                return Kept::Lost(source.node.id);
+            }
+            () = unwanted(relay) => return Kept::Unwanted,
+            changed = bootstrap.changed() => if changed.is_err() { return Kept::Unwanted },
             () = std::future::ready(()), if change => {}
         }
     }
@@ -387,7 +467,7 @@ async fn change_upstream(
 ) -> Option<(Pull, Source)> {
     let State::Ready(ready) = relay.state.borrow().clone() else { return None };
     let boundary = ready.catalog.grid(relay.description).first_not_begun(relay.tracks.live());
-    let (pull, source) = connect(relays, relay, Some(boundary)).await?;
+    let (pull, source) = connect(relays, relay, Some(boundary), None).await?;
     old.end_after(boundary.previous()).await;
     match tokio::time::timeout(BOOTSTRAP_ENDS_WITHIN, old.ended()).await {
         Ok(Ok(())) => {}
@@ -399,6 +479,17 @@ async fn change_upstream(
         }
     }
     Some((pull, source))
+}
+
+/// Waits until `source` has been silent for so long that another one, if there is one, is to be preferred.
+async fn outlasted(relays: &Relays, relay: &Relay, source: &NodeId) {
+    loop {
+        relay.silence.lasts(SILENT_TOO_LONG).await;
+        let others = relays.network.upstreams(&relay.stream, relay.description);
+        if others.iter().any(|node| node.id != *source) {
+            return;
+        }
+    }
 }
 
 async fn unwanted(relay: &Relay) {

@@ -7,7 +7,7 @@ use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::{MessageError, Receiver, Sender},
     publish::{self, Sent},
-    wire::{RejectCode, Rejected, StreamKind, kind},
+    wire::{RejectCode, Rejected, StreamKind},
 };
 use tokio::sync::Semaphore;
 
@@ -94,9 +94,7 @@ async fn downstream(
         Err(why) => {
             // An edge that cannot serve is no proof that the stream does not exist.
             let why = Rejected { code: RejectCode::Unavailable, ..why };
-            sender.send(kind::REJECTED, &why.encode()).await?;
-            sender.finish();
-            return Ok(());
+            return publish::refuse(&mut sender, &why).await;
         }
     };
     let _counted = edge.downstreams.enter();

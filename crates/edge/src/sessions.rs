@@ -1,46 +1,58 @@
-//! The sessions this edge knows of: their legs, what is prefetched and reserved for them, and how their
-//! clients are reached. What to do about an event is decided by the pure [`Holding`].
+//! The sessions this edge knows of: how their clients are reached, their legs, and what is prefetched and
+//! reserved for them.
+
+mod handoff;
+mod legs;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use gibbon_control::{
     Grant,
     node::{NodeAddress, SessionReport},
-    session::{Order, ToViewer},
+    session::{ClientReport, Order, ToViewer},
 };
 use gibbon_handoff::{
-    FromEdge, Reason, Source, ToEdge,
-    edge::{Action, Event, Holding, Leg},
-    timers::holding_ttl,
+    FromEdge,
+    edge::{Event, Holding},
 };
-use gibbon_media::{Description, NodeId, SessionId, StreamName};
+use gibbon_media::{Description, NodeId, Priority, SessionId, StreamName};
+use gibbon_net::close;
 use tokio::sync::mpsc;
 
+pub use legs::Leg;
+
 use crate::{
+    admission::Capacity,
+    drain::Drain,
     network::Network,
     relay::{Demand, Relays},
 };
 
-/// Orders waiting for one client; more are a sign of a client that does not read.
-const MAX_WAITING_ORDERS: usize = 16;
+/// Messages waiting for one client; more are a sign of a client that does not read.
+const MAX_WAITING_NEWS: usize = 16;
 /// Sessions held at once, with and without a client.
 const MAX_SESSIONS: usize = 100_000;
-
-/// The length of a group that is assumed until the catalog is known.
-const USUAL_GROUP: Duration = Duration::from_secs(1);
 
 /// Answers to hand-off orders go back the way the order came.
 pub type Reply = mpsc::Sender<(SessionId, FromEdge)>;
 
 /// All sessions of this edge.
 pub struct Sessions {
+    id: NodeId,
+    capacity: Capacity,
     relays: Arc<Relays>,
     network: Arc<Network>,
+    drain: Arc<Drain>,
     held: Mutex<HashMap<SessionId, Session>>,
+    /// Legs so far, and how many of them have ended.
+    begun: AtomicU64,
+    departed: AtomicU64,
 }
 
 struct Session {
@@ -49,6 +61,9 @@ struct Session {
     client: Option<Client>,
     /// The newest grant shown.
     grant: Option<Arc<Grant>>,
+    legs: [Option<legs::Serving>; 2],
+    /// What other edges deliver, by the client's newest report.
+    elsewhere: [bool; 2],
     first_edge: Option<NodeId>,
     reply: Option<Reply>,
     /// What keeps a description coming: for a prefetch, and for the capacity kept after a leg.
@@ -59,15 +74,15 @@ struct Session {
 
 #[derive(Clone)]
 struct Client {
-    orders: mpsc::Sender<ToViewer>,
-    /// Tells a client's newer connection from its older one.
-    connection: usize,
+    news: mpsc::Sender<ToViewer>,
+    connection: quinn::Connection,
 }
 
 /// A session stream's hold on its session; letting go of it ends the session here.
 pub struct ClientGuard {
     sessions: Arc<Sessions>,
     session: SessionId,
+    /// Tells a client's newer connection from its older one.
     connection: usize,
 }
 
@@ -78,47 +93,67 @@ impl Drop for ClientGuard {
 }
 
 impl Sessions {
-    pub fn new(relays: Arc<Relays>, network: Arc<Network>) -> Arc<Self> {
-        Arc::new(Self { relays, network, held: Mutex::default() })
+    pub fn new(
+        id: NodeId,
+        capacity: Capacity,
+        relays: Arc<Relays>,
+        network: Arc<Network>,
+        drain: Arc<Drain>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            capacity,
+            relays,
+            network,
+            drain,
+            held: Mutex::default(),
+            begun: AtomicU64::new(0),
+            departed: AtomicU64::new(0),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client has shown a grant on `connection`. What it is to be told comes out of the receiver.
+    /// A client has shown a grant on `connection`, which replaces an older one. What it is to be told comes
+    /// out of the receiver. None if there is no place for another session.
     pub fn client_came(
         self: &Arc<Self>,
         grant: Arc<Grant>,
-        connection: usize,
+        connection: &quinn::Connection,
     ) -> Option<(ClientGuard, mpsc::Receiver<ToViewer>)> {
         let session = grant.session;
-        let (orders, receiver) = mpsc::channel(MAX_WAITING_ORDERS);
+        let (news, receiver) = mpsc::channel(MAX_WAITING_NEWS);
         let mut held = self.lock();
         if held.len() >= MAX_SESSIONS && !held.contains_key(&session) {
             return None;
         }
         let entry = held.entry(session).or_insert_with(|| Session::new(grant.stream.clone()));
-        entry.client = Some(Client { orders, connection });
+        let client = Client { news, connection: connection.clone() };
+        if let Some(older) = entry.client.replace(client) {
+            older.connection.close(close::DONE, b"a newer connection has taken over");
+        }
         entry.grant = Some(grant);
+        let connection = connection.stable_id();
         Some((ClientGuard { sessions: self.clone(), session, connection }, receiver))
     }
 
     fn client_gone(self: &Arc<Self>, session: SessionId, connection: usize) {
-        {
-            let mut held = self.lock();
-            let Some(entry) = held.get_mut(&session) else { return };
-            if entry.client.as_ref().is_none_or(|client| client.connection != connection) {
-                return;
-            }
-            entry.client = None;
+        let mut held = self.lock();
+        let Some(entry) = held.get_mut(&session) else { return };
+        if entry.client.as_ref().is_none_or(|client| client.connection.stable_id() != connection) {
+            return;
         }
-        self.handle(session, Event::Closed);
+        entry.client = None;
+        let legs = entry.legs.iter_mut().filter_map(Option::take).count();
+        self.departed.fetch_add(legs as u64, Ordering::Relaxed);
+        self.handle_in(&mut held, session, Event::Closed);
     }
 
     /// Passes an order on to the session's client, if it is connected here.
     pub fn order_client(&self, session: SessionId, order: Order) {
-        self.tell_client(session, ToViewer::Order(order));
+        self.tell(session, ToViewer::Order(order));
     }
 
     /// Takes in a renewed grant, and passes it on to the client as `text`.
@@ -135,67 +170,22 @@ impl Sessions {
         if let Some(entry) = self.lock().get_mut(&session) {
             entry.grant = Some(Arc::new(grant));
         }
-        self.tell_client(session, ToViewer::Renewed { grant: text, standbys });
+        self.tell(session, ToViewer::Renewed { grant: text, standbys });
     }
 
-    fn tell_client(&self, session: SessionId, message: ToViewer) {
-        let client = self.lock().get(&session).and_then(|s| s.client.clone());
-        let Some(client) = client else { return };
-        if client.orders.try_send(message).is_err() {
-            tracing::warn!(%session, "the client does not read what it is told");
+    /// Tells the session's client something, if it is connected here.
+    pub fn tell(&self, session: SessionId, message: ToViewer) {
+        if let Some(entry) = self.lock().get(&session) {
+            entry.tell(message);
         }
     }
 
-    /// Takes an order of the coordinator's about a session. Answers go to `reply`.
-    pub fn order_edge(self: &Arc<Self>, session: SessionId, order: ToEdge, reply: Reply) {
-        {
-            let mut held = self.lock();
-            match &order {
-                ToEdge::Prefetch { stream, description, first_edge, fetch, .. } => {
-                    if held.len() >= MAX_SESSIONS && !held.contains_key(&session) {
-                        let refused =
-                            FromEdge::Refused { order: order.order(), reason: Reason::Full };
-                        let _ = reply.try_send((session, refused));
-                        return;
-                    }
-                    tracing::info!(%session, %stream, %description, ?fetch, "prefetch information");
-                    let entry = held.entry(session).or_insert_with(|| Session::new(stream.clone()));
-                    entry.first_edge = Some(first_edge.clone());
-                    entry.reply = Some(reply);
-                }
-                ToEdge::Release { .. } => {
-                    if let Some(entry) = held.get_mut(&session) {
-                        entry.reply = Some(reply);
-                    }
-                }
-            }
-        }
-        self.handle(session, Event::Order(order));
-    }
-
-    /// A leg begins.
-    pub fn leg_began(self: &Arc<Self>, session: SessionId, description: Description) {
-        tracing::info!(%session, %description, "leg attached");
-        self.handle(session, Event::Subscribed { description });
-    }
-
-    /// A leg has ended: with its last group delivered, in which case its capacity is kept until the
-    /// hand-off ends, or broken off.
-    pub fn leg_ended(
-        self: &Arc<Self>,
-        session: SessionId,
-        description: Description,
-        complete: bool,
-        demand: Demand,
-    ) {
-        tracing::info!(%session, %description, complete, "leg detached");
-        if complete {
-            if let Some(entry) = self.lock().get_mut(&session) {
-                entry.reserved[description.index()] = Some(demand);
-            }
-            self.handle(session, Event::Ended { description });
-        } else {
-            self.handle(session, Event::Cancelled { description });
+    /// The client has said how things stand.
+    pub fn client_reported(&self, session: SessionId, report: &ClientReport) {
+        if let Some(entry) = self.lock().get_mut(&session) {
+            let elsewhere =
+                |leg: &Option<NodeId>| leg.as_ref().is_some_and(|edge| *edge != self.id);
+            entry.elsewhere = report.hands.legs.each_ref().map(elsewhere);
         }
     }
 
@@ -214,105 +204,12 @@ impl Sessions {
                 session: *id,
                 stream: session.stream.clone(),
                 placement: session.grant.as_ref().map(|g| g.placement).unwrap_or_default(),
-                priority: session.grant.as_ref().map(|g| g.priority).unwrap_or_default(),
-                legs: Description::BOTH
-                    .into_iter()
-                    .filter(|d| session.holding.leg(*d) == Leg::Serving)
-                    .collect(),
+                priority: session.priority(),
+                legs: session.serving().collect(),
             })
             .collect();
         sessions.sort_by_key(|s| s.session);
         sessions
-    }
-
-    fn handle(self: &Arc<Self>, session: SessionId, event: Event) {
-        let mut held = self.lock();
-        let Some(entry) = held.get_mut(&session) else { return };
-        let actions = entry.holding.handle(event);
-        for action in actions {
-            self.act(session, entry, action);
-        }
-        for description in Description::BOTH {
-            if entry.holding.leg(description) != Leg::Reserved {
-                entry.reserved[description.index()] = None;
-            }
-        }
-        if entry.client.is_none() && entry.holding.is_empty() {
-            held.remove(&session);
-            tracing::info!(%session, "nothing of the session is held any more");
-        }
-    }
-
-    /// Carries out what the holding wants. Nothing here waits: what takes time is a task that comes back
-    /// with an event.
-    fn act(self: &Arc<Self>, session: SessionId, entry: &mut Session, action: Action) {
-        match action {
-            Action::Fetch { description, source } => {
-                self.fetch(session, entry, description, source)
-            }
-            Action::Settle { description } => self.settle(session, entry, description),
-            Action::Drop { description } => entry.prefetched[description.index()] = None,
-            Action::Reply(answer) => {
-                tracing::info!(%session, ?answer, "answering");
-                let told = entry.reply.as_ref().map(|reply| reply.try_send((session, answer)));
-                if !matches!(told, Some(Ok(()))) {
-                    tracing::warn!(%session, "nobody takes the answer");
-                }
-            }
-            Action::SetTimer => {
-                entry.timer += 1;
-                let (sessions, timer) = (Arc::downgrade(self), entry.timer);
-                let ttl = holding_ttl(self.relays.group(&entry.stream).unwrap_or(USUAL_GROUP));
-                tokio::spawn(async move {
-                    tokio::time::sleep(ttl).await;
-                    let Some(sessions) = sessions.upgrade() else { return };
-                    let current = sessions.lock().get(&session).map(|s| s.timer);
-                    if current == Some(timer) {
-                        sessions.handle(session, Event::Expired);
-                    }
-                });
-            }
-        }
-    }
-
-    fn fetch(
-        self: &Arc<Self>,
-        session: SessionId,
-        entry: &mut Session,
-        description: Description,
-        source: Source,
-    ) {
-        let bootstrap = match (source, &entry.first_edge) {
-            (Source::FirstEdge, Some(first)) => self.network.edge(first),
-            _ => None,
-        };
-        let (sessions, stream) = (self.clone(), entry.stream.clone());
-        tokio::spawn(async move {
-            let event = match sessions.relays.demand(&stream, description, bootstrap) {
-                Ok(demand) => match demand.relay.ready().await {
-                    Ok(ready) => {
-                        let grid = ready.catalog.grid(description);
-                        let next = grid.first_not_begun(demand.relay.tracks.live());
-                        if let Some(entry) = sessions.lock().get_mut(&session) {
-                            entry.prefetched[description.index()] = Some(demand);
-                        }
-                        Event::Fetched { description, group: ready.first.max(next) }
-                    }
-                    Err(_) => Event::NotFetched { description, reason: Reason::NoSource },
-                },
-                Err(_) => Event::NotFetched { description, reason: Reason::Full },
-            };
-            sessions.handle(session, event);
-        });
-    }
-
-    fn settle(self: &Arc<Self>, session: SessionId, entry: &Session, description: Description) {
-        let Some(demand) = &entry.prefetched[description.index()] else { return };
-        let (sessions, relay) = (self.clone(), demand.relay.clone());
-        tokio::spawn(async move {
-            relay.settle().await;
-            sessions.handle(session, Event::Settled { description });
-        });
     }
 }
 
@@ -323,11 +220,31 @@ impl Session {
             holding: Holding::default(),
             client: None,
             grant: None,
+            legs: [None, None],
+            elsewhere: [false; 2],
             first_edge: None,
             reply: None,
             prefetched: [None, None],
             reserved: [None, None],
             timer: 0,
+        }
+    }
+
+    fn priority(&self) -> Priority {
+        self.grant.as_ref().map(|grant| grant.priority).unwrap_or_default()
+    }
+
+    fn serving(&self) -> impl Iterator<Item = Description> {
+        Description::BOTH.into_iter().filter(|d| self.legs[d.index()].is_some())
+    }
+
+    fn tell(&self, message: ToViewer) {
+        let Some(client) = &self.client else { return };
+        // What is repeated may be lost.
+        let repeated = matches!(message, ToViewer::Stalled { .. } | ToViewer::GoAway { .. });
+        if client.news.try_send(message).is_err() && !repeated {
+            let peer = client.connection.remote_address();
+            tracing::warn!(%peer, "the client does not read what it is told");
         }
     }
 }

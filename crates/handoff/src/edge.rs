@@ -128,6 +128,11 @@ impl Holding {
         self.descriptions[description.index()].leg
     }
 
+    /// Whether a description is fetched, or to be fetched, ahead of the client.
+    pub fn prefetches(&self, description: Description) -> bool {
+        self.descriptions[description.index()].prefetch.is_some()
+    }
+
     /// Whether nothing is kept: neither legs nor capacity nor prefetches.
     pub fn is_empty(&self) -> bool {
         self.descriptions.iter().all(|held| *held == Held::default())

@@ -132,6 +132,16 @@ impl Ring {
         self.lock().iter().cloned().collect()
     }
 
+    /// Mean payload bytes of the newest complete groups; 0 if there are none. Heavy and light groups may
+    /// take turns: of more than one an even number counts.
+    pub fn mean_group_bytes(&self) -> usize {
+        let groups = self.lock();
+        let complete: Vec<_> = groups.iter().rev().filter(|group| group.is_complete()).collect();
+        let count = if complete.len() > 1 { complete.len() & !1 } else { complete.len() };
+        let bytes: usize = complete.iter().take(count).map(|group| group.bytes()).sum();
+        bytes.checked_div(count).unwrap_or(0)
+    }
+
     /// The ids of the oldest and the newest group held.
     pub fn span(&self) -> Option<(GroupId, GroupId)> {
         let groups = self.lock();
@@ -355,6 +365,29 @@ mod tests {
         let held = tracks.ring(Medium::Video).groups();
         assert_eq!(held.len(), MAX_GROUPS);
         assert!(held.is_sorted_by_key(|g| g.header.group));
+    }
+
+    #[test]
+    fn heavy_and_light_groups_count_alike_in_the_mean() {
+        let tracks = Tracks::default();
+        let add = |group: u64, bytes, complete| {
+            let held = tracks.admit(&start(group, 7)).unwrap();
+            let payload = Bytes::from(vec![0; bytes]);
+            tracks.push(&held, 0, Frame { time: MediaTime(0), flags: FrameFlags::NONE, payload });
+            if complete {
+                held.complete(1);
+            }
+        };
+        let mean = || tracks.ring(Medium::Video).mean_group_bytes();
+        assert_eq!(mean(), 0);
+        add(1, 300, true);
+        assert_eq!(mean(), 300);
+        add(2, 100, true);
+        assert_eq!(mean(), 200);
+        add(3, 300, true);
+        assert_eq!(mean(), 200);
+        add(4, 9000, false);
+        assert_eq!(mean(), 200);
     }
 
     #[test]

@@ -99,6 +99,13 @@ pub async fn request(receiver: &mut Receiver) -> Result<Option<Subscribe>, Messa
     }
 }
 
+/// Answers a request with a refusal.
+pub async fn refuse(sender: &mut Sender, why: &Rejected) -> Result<(), MessageError> {
+    sender.send(kind::REJECTED, &why.encode()).await?;
+    sender.finish();
+    Ok(())
+}
+
 /// Answers `request` and serves it out of `tracks` until its end, or until the subscriber cancels.
 pub async fn serve(
     connection: quinn::Connection,
@@ -111,9 +118,7 @@ pub async fn serve(
 ) -> Result<Ended, MessageError> {
     if tokio::time::timeout(FIRST_FRAME_WITHIN, begun(&tracks)).await.is_err() {
         let why = Rejected::new(RejectCode::Unavailable, "nothing has been published yet");
-        sender.send(kind::REJECTED, &why.encode()).await?;
-        sender.finish();
-        return Ok(Ended::Cancelled);
+        return refuse(&mut sender, &why).await.map(|()| Ended::Cancelled);
     }
     let grid = catalog.grid(request.description);
     let first = first_group(request.start, grid, &tracks);
