@@ -55,8 +55,8 @@ struct Hand {
     probation: Option<Probation>,
     /// What the hand looks for by itself.
     search: Option<Search>,
-    /// The description is done without: nothing was left to try, or it was let go. A leg that fell silent
-    /// may still be there.
+    /// The description is done without: nothing was left to try, or it was let go. A bad leg may still be
+    /// there.
     idle: bool,
     /// The edge that was lost or let go, until another delivers.
     last: Option<NodeId>,
@@ -120,7 +120,8 @@ impl Hands {
     }
 
     /// Whether `description` is done without: it was let go, or no edge was left to try. It is looked for
-    /// again at [`Event::TakeBack`], and comes back by itself if its silent leg does.
+    /// again at [`Event::TakeBack`]. A bad leg for which there is no better one may still be there, and
+    /// counts again when it is [in time](Event::InTime).
     pub fn is_idle(&self, description: Description) -> bool {
         self.hands[description.index()].idle
     }

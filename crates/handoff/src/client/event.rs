@@ -27,8 +27,8 @@ pub enum Event {
         next: GroupId,
     },
     /// An edge's frames of a description, from the start of the leg on, arrive at least half a playout
-    /// delay before their deadlines. May be repeated; also told of the leg of a description that is
-    /// [idle](super::Hands::is_idle), for it may have come back.
+    /// delay before their deadlines. May be repeated. Also told of the leg of a description that is
+    /// [idle](super::Hands::is_idle), once nothing is wrong with it any more.
     InTime {
         /// Which description.
         description: Description,

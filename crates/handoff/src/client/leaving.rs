@@ -72,22 +72,17 @@ impl Hands {
     /// The description whose turn it is to leave `edge`: one whose last try failed, or else description 1
     /// first, if nothing else is under way.
     fn next_to_cross(&mut self, edge: &NodeId) -> Option<Description> {
-        let here = |d: &Description| self.hands[d.index()].leg.as_ref() == Some(edge);
-        let [zero, one] = Description::BOTH;
-        let begun = |d: &Description| self.hands[d.index()].aim() == Some(Aim::Leave);
         let still = self.hands.iter().all(|hand| {
-            hand.attach.is_none()
-                && hand.probation.is_none()
-                && hand.aim().is_none_or(|aim| aim == Aim::Leave)
+            let seeks = hand.aim().is_some_and(|aim| aim != Aim::Leave);
+            hand.attach.is_none() && hand.probation.is_none() && !seeks
         });
-        if !still {
-            return None;
-        }
-        if let Some(description) = Description::BOTH.into_iter().find(begun) {
-            return Some(description).filter(here);
-        }
-        let description = [one, zero].into_iter().find(here)?;
-        self.hand(description).search = Some(Search { aim: Aim::Leave, tried: Vec::new() });
+        let here = |d: &Description| self.hands[d.index()].leg.as_ref() == Some(edge);
+        let begun = |d: &Description| self.hands[d.index()].search.is_some();
+        let [zero, one] = Description::BOTH;
+        let mut both = [one, zero].into_iter().filter(here);
+        let description = both.clone().find(begun).or_else(|| both.next()).filter(|_| still)?;
+        let fresh = || Search { aim: Aim::Leave, tried: Vec::new() };
+        self.hand(description).search.get_or_insert_with(fresh);
         Some(description)
     }
 

@@ -75,6 +75,14 @@ fn an_edge_that_wants_to_be_left_is_no_place_to_cross_to_but_better_than_none() 
 }
 
 #[test]
+fn an_edge_is_left_although_another_could_not_be() {
+    let mut bench = Bench::at(["a", "b"], &["c"]);
+    bench.go_away("b");
+    bench.not_in_time(One);
+    assert_eq!(bench.go_away("a")[0], "subscribe 0 c 5");
+}
+
+#[test]
 fn an_edge_is_trusted_again_when_it_stays_or_the_coordinator_names_it() {
     type Trust = fn(&mut Bench);
     let table: [(&str, Trust); 3] = [

@@ -41,6 +41,8 @@ pub struct World {
     pub wishes: u8,
     /// Whether they have, so that the client has moved on its own account.
     pub moved_itself: bool,
+    /// Whether a description was to be taken back.
+    pub taken_back: bool,
     /// Whether a fault has befallen an edge or its legs, so that the client may act on its own.
     pub troubled: bool,
     /// Whether the coordinator that is up has missed a report.
@@ -182,6 +184,7 @@ impl World {
             faults,
             wishes,
             moved_itself: false,
+            taken_back: false,
             troubled: false,
             report_missed: false,
             sins: BTreeSet::new(),
