@@ -304,8 +304,9 @@ impl Hand {
 
     /// Whether the description is on its way at somebody's wish.
     fn is_in_transit(&self) -> bool {
-        let attaches = self.attach.as_ref().is_some_and(|attach| attach.why != Why::Search);
-        attaches || self.probation.is_some() || self.aim() == Some(Aim::Leave)
+        let leaves = self.aim() == Some(Aim::Leave);
+        let moves = self.attach.as_ref().is_some_and(|attach| leaves || attach.why != Why::Search);
+        moves || self.probation.is_some()
     }
 
     fn aim(&self) -> Option<Aim> {

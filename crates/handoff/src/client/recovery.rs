@@ -61,7 +61,8 @@ impl Hands {
         // A second leg is judged by its timer; while there is one, help is under way. But an edge that is
         // crossed from in good order is given up at once when it falls silent.
         let crossing = hand.aim() == Some(Aim::Leave);
-        if (hand.attach.is_some() || hand.search.is_some()) && !(crossing && starved) {
+        let helped = hand.attach.is_some() || hand.search.is_some() && !crossing;
+        if helped && !(crossing && starved) {
             return;
         }
         self.end_search(description, out);

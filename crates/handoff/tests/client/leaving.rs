@@ -152,6 +152,9 @@ fn a_late_leg_goes_on_crossing() {
     let mut bench = Bench::new();
     bench.go_away("a");
     assert_eq!(bench.bad(One, "a", Reason::Late), NOTHING);
+    // With nothing under way it need not be borne.
+    bench.rejected(One, "c");
+    assert_eq!(bench.bad(One, "a", Reason::Late), ["set reattach 1"]);
 }
 
 #[test]
