@@ -1,6 +1,9 @@
-//! gibbon-testbed: starts a whole network on this machine, for `make demo` and `make soak`.
+//! gibbon-testbed: starts a whole network on this machine, for demonstrations, long runs and faults.
 
+mod audience;
 mod demo;
+mod reliability;
+mod samples;
 mod soak;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -29,6 +32,8 @@ enum Command {
     /// Play many sessions for long, with a hand-off every few seconds, and see whether memory and tasks
     /// level off
     Soak(soak::Options),
+    /// Kill edges, one after the other, and tell in numbers what viewers saw of it
+    Reliability(reliability::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,5 +44,6 @@ fn start() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Demo { folder, seconds } => demo::run(&folder, seconds),
         Command::Soak(options) => soak::run(&options),
+        Command::Reliability(options) => reliability::run(&options),
     }
 }
