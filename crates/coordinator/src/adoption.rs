@@ -1,26 +1,36 @@
 //! What an earlier start of the coordinator left behind, read off a client's report.
 
 use gibbon_handoff::{FromClient, Move, Report, Source, ToClient};
-use gibbon_media::{Description, NodeId};
+use gibbon_media::{Description, NodeId, Placement};
 
 /// The moves that bring a hand-off to its end whose newest order the client reports, or that bring its legs
 /// back if it was being rolled back. Empty when nothing was under way, or while a leg is being recovered.
 ///
-/// A hand-off that moved description 1 alone, as asked, looks like one that stopped half-way: it is brought
-/// together again, for sessions are placed together.
-pub fn moves_left(report: &Report) -> Vec<Move> {
+/// Of a session that is placed together, one that moved description 1 alone, as asked, looks like one that
+/// stopped half-way: it is brought together again. The legs of a diverse one are apart on purpose: the move
+/// that is open is finished or brought back, and nothing else.
+pub fn moves_left(report: &Report, placement: Placement) -> Vec<Move> {
     let [Some(zero), Some(one)] = &report.legs else { return Vec::new() };
     let legs = Legs { zero, one };
     let Some(order) = &report.order else { return Vec::new() };
+    let together = placement == Placement::Together;
     match order {
         ToClient::Attach { description, from, to, .. } => match report.answer {
-            Some(FromClient::RolledBack { .. }) => legs.bring_back(from, Some(to)),
+            Some(FromClient::RolledBack { .. }) if together => legs.bring_back(from, Some(to)),
+            Some(FromClient::RolledBack { .. }) => Vec::new(),
             ref answer => {
                 let held = matches!(answer, Some(FromClient::Held { .. }));
-                legs.finish_move(*description, from, to, held)
+                match together {
+                    true => legs.finish_move(*description, from, to, held),
+                    false => legs.finish_alone(*description, from, to, held),
+                }
             }
         },
-        ToClient::Return { to, .. } => legs.bring_back(to, None),
+        ToClient::Return { to, .. } if together => legs.bring_back(to, None),
+        ToClient::Return { description, to, .. } => {
+            let at = legs.of(*description);
+            if at == to { Vec::new() } else { vec![a_move(*description, at, to)] }
+        }
         // A leg came back to the edge, or its connection is closed.
         ToClient::Finish { edge, .. } if report.answer.is_some() || legs.holds(edge) => Vec::new(),
         // Moving what has been moved is confirmed at once; the connection is closed after it.
@@ -73,6 +83,19 @@ impl Legs<'_> {
             .filter(|d| moves(*d))
             .map(|d| a_move(d, from, to))
             .collect()
+    }
+
+    /// The same where the other description is to stay where it is.
+    fn finish_alone(
+        &self,
+        description: Description,
+        from: &NodeId,
+        to: &NodeId,
+        held: bool,
+    ) -> Vec<Move> {
+        let leg = self.of(description);
+        let open = !held && (leg == from || leg == to);
+        if open { vec![a_move(description, from, to)] } else { Vec::new() }
     }
 
     /// Every leg (those at `at`, if that is given) goes back to `home`.
@@ -152,16 +175,46 @@ mod tests {
             ("cc", attach(One), None, vec![]),
             ("ac", attach(One), Some(held(One)), vec![]),
         ] {
-            let legs: Vec<_> = legs.chars().map(|c| Some(edge(&c.to_string()))).collect();
-            let legs = [legs[0].clone(), legs[1].clone()];
-            let report = Report { revision: 1, legs, order: Some(order), answer };
-            let moves = moves_left(&report);
-            let moves: Vec<_> = moves
-                .iter()
-                .map(|m| (u8::from(m.description), m.from.as_str(), m.to.as_str()))
-                .collect();
-            assert_eq!(moves, left, "{report:?}");
+            assert_eq!(left_of(Placement::Together, legs, order, answer), left);
         }
+    }
+
+    #[test]
+    fn of_a_diverse_session_the_open_move_is_finished_or_brought_back_and_nothing_else() {
+        use Description::{One, Zero};
+        let finish = || ToClient::Finish { order: ORDER, edge: edge("a") };
+        for (legs, order, answer, left) in [
+            ("ca", attach(One), None, vec![(1, "a", "b")]),
+            ("cb", attach(One), Some(attached(One)), vec![(1, "a", "b")]),
+            ("cb", attach(One), Some(held(One)), vec![]),
+            ("ca", attach(One), Some(undone(One)), vec![]),
+            // Both were to move from a to b: one has, and it was to be the other's turn.
+            ("ab", attach(One), Some(held(One)), vec![]),
+            ("ab", attach(Zero), None, vec![(0, "a", "b")]),
+            ("ab", attach(Zero), Some(undone(Zero)), vec![]),
+            ("cb", take_back(One), None, vec![(1, "b", "a")]),
+            ("ca", take_back(One), Some(held(One)), vec![]),
+            ("bb", take_back(Zero), None, vec![(0, "b", "a")]),
+            ("cb", finish(), None, vec![(0, "a", "c")]),
+            ("cb", attach(Zero), None, vec![]),
+        ] {
+            assert_eq!(left_of(Placement::Diverse, legs, order, answer), left);
+        }
+    }
+
+    /// The moves left as (description, from, to), the legs given as a letter for each description.
+    fn left_of(
+        placement: Placement,
+        legs: &str,
+        order: ToClient,
+        answer: Option<FromClient>,
+    ) -> Vec<(u8, &'static str, &'static str)> {
+        let legs: Vec<_> = legs.chars().map(|c| Some(edge(&c.to_string()))).collect();
+        let legs = [legs[0].clone(), legs[1].clone()];
+        let report = Report { revision: 1, legs, order: Some(order), answer };
+        let name = |edge: &NodeId| *["a", "b", "c"].iter().find(|n| **n == edge.as_str()).unwrap();
+        let moves = moves_left(&report, placement);
+        moves.iter().map(|m| (u8::from(m.description), name(&m.from), name(&m.to))).collect()
     }
 
     #[test]
@@ -172,6 +225,8 @@ mod tests {
             order: Some(attach(Description::One)),
             answer: None,
         };
-        assert_eq!(moves_left(&report), vec![]);
+        for placement in [Placement::Together, Placement::Diverse] {
+            assert_eq!(moves_left(&report, placement), vec![]);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use gibbon_control::portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo};
 use gibbon_handoff::{
-    Outcome, Plan, Reason, ToClient, ToEdge,
+    Cause, Move, Outcome, Plan, Reason, ToClient, ToEdge,
     coordinator::{Action, Event, Executor, Progress},
     timers::CoordinatorTimer,
 };
@@ -41,6 +41,23 @@ pub enum Effect {
     },
     /// Tell those who watch.
     Event(PortalEvent),
+    /// A hand-off has ended.
+    Ended(Ended),
+}
+
+/// A hand-off that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whose.
+    pub session: SessionId,
+    /// Why it was begun.
+    pub cause: Cause,
+    /// How it ended.
+    pub outcome: HandoffOutcome,
+    /// Why, if not as wanted.
+    pub reason: Option<Reason>,
+    /// The edge that was to take a leg last.
+    pub last_to: Option<NodeId>,
 }
 
 #[derive(Debug)]
@@ -102,6 +119,7 @@ impl Handoffs {
             && let Some(ended) = self.running.remove(&session)
         {
             self.next_step = self.next_step.max(ended.executor.next_step());
+            effects.push(Effect::Ended(ended.summary()));
             if self.ended.len() == MAX_HISTORY {
                 self.ended.pop_front();
             }
@@ -131,15 +149,49 @@ impl Handoffs {
         self.running.get(&session).map(|running| running.info.handoff)
     }
 
-    /// Legs on their way to `edge` and not there yet.
-    pub fn legs_coming_to(&self, edge: &NodeId) -> u32 {
-        let coming = |running: &Running| {
+    /// How many are under way.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Legs on their way to each edge and not there yet, by description.
+    pub fn legs_coming(&self) -> BTreeMap<NodeId, [u32; 2]> {
+        let mut coming: BTreeMap<_, [u32; 2]> = BTreeMap::new();
+        for (leg, legs) in self.moves() {
+            let d = leg.description.index();
+            if legs[d].as_ref() != Some(&leg.to) {
+                coming.entry(leg.to.clone()).or_default()[d] += 1;
+            }
+        }
+        coming
+    }
+
+    /// Legs on their way from each edge and still there.
+    pub fn legs_leaving(&self) -> BTreeMap<NodeId, u32> {
+        let mut leaving = BTreeMap::new();
+        for (leg, legs) in self.moves() {
+            if legs[leg.description.index()].as_ref().is_none_or(|at| *at == leg.from) {
+                *leaving.entry(leg.from.clone()).or_default() += 1;
+            }
+        }
+        leaving
+    }
+
+    /// Hand-offs under way from each edge, by the cause they have.
+    pub fn running_from(&self) -> BTreeMap<NodeId, Vec<Cause>> {
+        let mut running: BTreeMap<NodeId, Vec<Cause>> = BTreeMap::new();
+        for info in self.running.values().map(|running| &running.info) {
+            running.entry(info.from.clone()).or_default().push(info.cause);
+        }
+        running
+    }
+
+    /// Every move under way, and where its session's legs are as far as the client has told.
+    fn moves(&self) -> impl Iterator<Item = (&Move, &[Option<NodeId>; 2])> {
+        self.running.values().flat_map(|running| {
             let legs = running.executor.legs();
-            let there = |d: Description| legs[d.index()].as_ref() == Some(edge);
-            let moves = running.executor.plan().moves.iter();
-            moves.filter(|leg| leg.to == *edge && !there(leg.description)).count() as u32
-        };
-        self.running.values().map(coming).sum()
+            running.executor.plan().moves.iter().map(move |leg| (leg, legs))
+        })
     }
 
     /// One hand-off, running or remembered.
@@ -154,6 +206,12 @@ impl Handoffs {
 }
 
 impl Running {
+    fn summary(&self) -> Ended {
+        let HandoffInfo { session, cause, outcome, reason, .. } = self.info;
+        let sent = self.info.progress.iter().rev().find(|step| step.step == "prefetch_sent");
+        Ended { session, cause, outcome, reason, last_to: sent.and_then(|step| step.edge.clone()) }
+    }
+
     fn carry_out(&mut self, now: MediaTime, actions: Vec<Action>, out: &mut Vec<Effect>) {
         for action in actions {
             self.act(now, action, out);

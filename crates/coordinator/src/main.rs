@@ -75,7 +75,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(options.portal)
         .await
         .with_context(|| format!("the portal cannot listen on {}/tcp", options.portal))?;
-    let term = term::begin(&options.state)?;
+    let term = term::begin(&options.state, process::now());
     let service = Service::new(Manager::new(term, signer));
     tracing::info!(
         term = term.0,

@@ -9,7 +9,7 @@ use gibbon_net::{
     message::{self, MessageError, Receiver, Sender},
     wire::StreamKind,
 };
-use quinn::{Connection, Incoming, VarInt};
+use quinn::{Connection, ConnectionError, Incoming, VarInt};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
@@ -105,10 +105,18 @@ async fn attend(connection: &Connection, service: &Service) -> Result<(), Closin
     let node = identity.id;
     tracing::info!(%node, role = %identity.role, from = %connection.remote_address(), "registered");
     let result = Conversation { node: &node, link, service }.run(sender, receiver, waiting).await;
-    service.disconnected(&node, link);
+    service.disconnected(&node, link, is_leaving(connection));
     let reason = result.as_ref().err().map_or("it left", |closing| closing.reason.as_str());
     tracing::info!(%node, reason, "disconnected");
     result
+}
+
+/// Whether the node has closed the connection because it exits.
+fn is_leaving(connection: &Connection) -> bool {
+    matches!(
+        connection.close_reason(),
+        Some(ConnectionError::ApplicationClosed(close)) if close.error_code == gibbon_net::close::LEAVING
+    )
 }
 
 /// The control stream and the first message on it.

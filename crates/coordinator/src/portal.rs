@@ -13,10 +13,10 @@ use axum::{
     routing,
 };
 use gibbon_control::portal::{
-    Event, HandoffInfo, HandoffRequest, Health, NodeInfo, PortalError, SessionInfo, SessionRequest,
-    SessionTicket, StreamInfo,
+    DrainRequest, Event, HandoffInfo, HandoffRequest, Health, NodeInfo, PortalError, SessionInfo,
+    SessionRequest, SessionTicket, StreamInfo,
 };
-use gibbon_media::{HandoffId, SessionId};
+use gibbon_media::{HandoffId, NodeId, SessionId};
 use tokio::sync::Semaphore;
 use tokio_stream::{
     Stream, StreamExt,
@@ -63,6 +63,7 @@ pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(health))
         .routes(routes!(nodes))
+        .routes(routes!(drain, undrain))
         .routes(routes!(streams))
         .routes(routes!(sessions, create_session))
         .routes(routes!(session, end_session))
@@ -113,7 +114,11 @@ impl From<Refusal> for Failure {
             Refusal::Unfit { .. }
             | Refusal::UnderWay(_)
             | Refusal::NothingToMove(_)
-            | Refusal::AlreadyThere(_) => StatusCode::CONFLICT,
+            | Refusal::AlreadyThere(_)
+            | Refusal::NotAnEdge(..)
+            | Refusal::Down(_)
+            | Refusal::NowhereToGo { .. } => StatusCode::CONFLICT,
+            Refusal::OutOfBounds(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::NoEdge(_) | Refusal::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refusal)
@@ -152,6 +157,54 @@ async fn health(State(portal): State<Portal>) -> Json<Health> {
 #[utoipa::path(get, path = "/v1/nodes", responses((status = OK, body = Vec<NodeInfo>)))]
 async fn nodes(State(portal): State<Portal>) -> Json<Vec<NodeInfo>> {
     Json(portal.service.ask(|manager, now| manager.nodes(now)))
+}
+
+/// Has an edge emptied: its sessions are handed off to others, and no new ones come
+///
+/// Answers at once; the node's `draining` and `legs` tell how far it is. When it is empty the edge exits,
+/// unless it is to stay; at the deadline it cuts what is left. Asked for again, the newer request holds.
+#[utoipa::path(
+    post, path = "/v1/nodes/{node}/drain", params(("node" = String, Path)),
+    request_body = DrainRequest,
+    responses(
+        (status = ACCEPTED, body = NodeInfo),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such node", body = PortalError),
+        (status = CONFLICT, description = "It has legs and there is nowhere to move them, or it is no edge, or down; nothing is changed", body = PortalError),
+        (status = UNPROCESSABLE_ENTITY, description = "Rate or deadline out of bounds", body = PortalError),
+    )
+)]
+async fn drain(
+    State(portal): State<Portal>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+    request: Result<Json<DrainRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<NodeInfo>), Failure> {
+    portal.authorise(&headers)?;
+    let (node, Json(request)) = (id::<NodeId>(&node)?, request?);
+    let info = portal.service.tell(|manager, now| manager.drain(now, &node, &request))?;
+    Ok((StatusCode::ACCEPTED, Json(info)))
+}
+
+/// Takes back that an edge be emptied; what has been moved stays where it is
+#[utoipa::path(
+    delete, path = "/v1/nodes/{node}/drain", params(("node" = String, Path)),
+    responses(
+        (status = NO_CONTENT, description = "It is not being emptied (any more)"),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such node", body = PortalError),
+        (status = CONFLICT, description = "It is no edge", body = PortalError),
+    )
+)]
+async fn undrain(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    Path(node): Path<String>,
+) -> Result<StatusCode, Failure> {
+    portal.authorise(&headers)?;
+    let node = id::<NodeId>(&node)?;
+    portal.service.tell(|manager, now| manager.undrain(now, &node).map(|out| ((), out)))?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// All streams that are published

@@ -1,9 +1,15 @@
 //! Nodes and streams: who is there, who publishes what. Soft: the nodes' reports say it all again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gibbon_control::{
-    node::{Directory, FromNode, Location, NodeAddress, NodeReport, REPORT_EVERY_MS, StreamOrigin},
+    node::{
+        Directory, Draining, FromNode, Location, NodeAddress, NodeReport, REPORT_EVERY_MS,
+        StreamOrigin,
+    },
     portal::{NodeInfo, StreamInfo},
 };
 use gibbon_media::{Catalog, MediaTime, NodeId, Role, StreamName};
@@ -79,6 +85,27 @@ pub struct Node {
     /// Its newest connection, while that is open.
     link: Option<LinkId>,
     up: bool,
+    /// Since when it has not been up.
+    lost: Option<MediaTime>,
+}
+
+impl Node {
+    /// It is lost: returns what it held.
+    fn lose(&mut self, now: MediaTime) -> NodeReport {
+        (self.up, self.legs, self.lost) = (false, [0; 2], Some(now));
+        std::mem::take(&mut self.report)
+    }
+}
+
+/// What is known of an edge besides its reports.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Expected {
+    /// Legs on their way to it or promised to it, by description.
+    pub legs: [u32; 2],
+    /// Second hands among its legs.
+    pub seconds: u32,
+    /// Whether it is being emptied.
+    pub draining: bool,
 }
 
 /// All nodes.
@@ -133,6 +160,7 @@ impl Registry {
             reported,
             link,
             up,
+            lost: None,
         };
         self.nodes.insert(id, node);
         Ok(!was_up)
@@ -143,11 +171,18 @@ impl Registry {
         self.nodes.get(node).is_some_and(|n| n.link == Some(link))
     }
 
-    /// A connection has closed. The node is held to be up until reports are missed: it comes back.
-    pub fn closed(&mut self, node: &NodeId, link: LinkId) {
-        if let Some(node) = self.nodes.get_mut(node).filter(|n| n.link == Some(link)) {
-            node.link = None;
-        }
+    /// A connection has closed. The node is held to be up until reports are missed, for it comes back; but
+    /// not an edge that has said that it is `leaving`: what it last reported is returned.
+    pub fn closed(
+        &mut self,
+        now: MediaTime,
+        node: &NodeId,
+        link: LinkId,
+        leaving: bool,
+    ) -> Option<NodeReport> {
+        let node = self.nodes.get_mut(node).filter(|n| n.link == Some(link))?;
+        node.link = None;
+        (leaving && node.up && node.address.role == Role::Edge).then(|| node.lose(now))
     }
 
     /// Takes a report in. Returns the one before and whether the node had been lost.
@@ -173,6 +208,7 @@ impl Registry {
             node.legs[description.index()] += 1;
         }
         node.reported = now;
+        node.lost = None;
         let was_lost = !std::mem::replace(&mut node.up, true);
         Ok((std::mem::replace(&mut node.report, report), was_lost))
     }
@@ -182,9 +218,7 @@ impl Registry {
         let mut lost = Vec::new();
         for node in self.nodes.values_mut() {
             if node.up && now.since(node.reported) > LOST_AFTER {
-                node.up = false;
-                node.legs = [0; 2];
-                lost.push((node.address.id.clone(), std::mem::take(&mut node.report)));
+                lost.push((node.address.id.clone(), node.lose(now)));
             }
         }
         self.nodes.retain(|_, node| node.up || now.since(node.reported) <= FORGET_AFTER);
@@ -199,6 +233,13 @@ impl Registry {
     /// Whether a node is up.
     pub fn is_up(&self, id: &NodeId) -> bool {
         self.nodes.get(id).is_some_and(|node| node.up)
+    }
+
+    /// Edges that have been lost for `time` or more.
+    pub fn lost_for(&self, now: MediaTime, time: Duration) -> BTreeSet<NodeId> {
+        let long = |node: &&Node| node.lost.is_some_and(|at| now.since(at) >= time);
+        let edges = self.nodes.values().filter(|node| node.address.role == Role::Edge);
+        edges.filter(long).map(|node| node.address.id.clone()).collect()
     }
 
     fn up(&self) -> impl Iterator<Item = &Node> {
@@ -229,21 +270,44 @@ impl Registry {
         self.streams().find(|(_, catalog)| catalog.stream == *stream)
     }
 
-    /// All nodes as candidates for placement; `coming(id)` legs are on their way to a node.
-    pub fn candidates(&self, coming: impl Fn(&NodeId) -> u32) -> Vec<Candidate> {
-        let candidate = |node: &Node| Candidate {
-            id: node.address.id.clone(),
-            role: node.address.role,
-            up: node.up && node.link.is_some(),
-            legs: node.legs.iter().sum::<u32>().saturating_add(coming(&node.address.id)),
-            capacity: node.capacity_legs,
-            position: node.location.map(position),
+    /// What one leg takes, in kbit/s: the mean of those there are; 0 if there are none.
+    pub fn leg_kbps(&self) -> u64 {
+        let legs: u64 =
+            self.up().map(|node| u64::from(node.legs[0]) + u64::from(node.legs[1])).sum();
+        let kbps = self.up().fold(0u64, |sum, node| sum.saturating_add(node.report.kbps));
+        kbps.checked_div(legs).unwrap_or(0)
+    }
+
+    /// All nodes as candidates for placement, in order of id; `expected(id)` is what is not in a node's
+    /// reports.
+    pub fn candidates(&self, expected: impl Fn(&NodeId) -> Expected) -> Vec<Candidate> {
+        let leg_kbps = self.leg_kbps();
+        let candidate = |node: &Node| {
+            let Expected { legs, seconds, draining } = expected(&node.address.id);
+            let coming = u64::from(legs[0]) + u64::from(legs[1]);
+            Candidate {
+                id: node.address.id.clone(),
+                role: node.address.role,
+                up: node.up && node.link.is_some(),
+                draining,
+                domain: node.failure_domain.clone(),
+                legs: [0, 1].map(|d| node.legs[d].saturating_add(legs[d])),
+                seconds,
+                capacity: node.capacity_legs,
+                kbps: node.report.kbps.saturating_add(coming.saturating_mul(leg_kbps)),
+                capacity_kbps: node.capacity_kbps,
+                position: node.location.map(position),
+            }
         };
         self.nodes.values().map(candidate).collect()
     }
 
     /// For the portal.
-    pub fn nodes_info(&self, now: MediaTime) -> Vec<NodeInfo> {
+    pub fn nodes_info(
+        &self,
+        now: MediaTime,
+        draining: impl Fn(&NodeId) -> Option<Draining>,
+    ) -> Vec<NodeInfo> {
         let info = |node: &Node| NodeInfo {
             id: node.address.id.clone(),
             role: node.address.role,
@@ -257,7 +321,7 @@ impl Registry {
             capacity_legs: node.capacity_legs,
             kbps: node.report.kbps,
             capacity_kbps: node.capacity_kbps,
-            draining: node.report.draining,
+            draining: draining(&node.address.id),
             downstreams: node.report.downstreams,
             upstreams: node.report.upstreams.clone(),
             report_age_ms: now.since(node.reported).as_millis() as u64,

@@ -126,10 +126,11 @@ impl Service {
         Ok((id, waiting))
     }
 
-    /// A node's connection has closed.
-    pub fn disconnected(&self, node: &NodeId, link: LinkId) {
+    /// A node's connection has closed; `leaving` if the node has said that it exits.
+    pub fn disconnected(&self, node: &NodeId, link: LinkId, leaving: bool) {
         let mut state = self.lock();
-        state.manager.link_closed(node, link);
+        let out = state.manager.link_closed(self.clock.now(), node, link, leaving);
+        self.send(&mut state, out);
         if state.links.get(node).is_some_and(|known| known.id == link) {
             state.links.remove(node);
         }

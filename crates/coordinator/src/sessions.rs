@@ -5,9 +5,14 @@ use std::{
     time::Duration,
 };
 
-use gibbon_control::node::{Location, SessionReport};
+use gibbon_control::{
+    node::{Location, SessionReport},
+    session::{ClientReport, Complaint},
+};
 use gibbon_handoff::Report;
-use gibbon_media::{MediaTime, NodeId, SessionId, StreamName};
+use gibbon_media::{MediaTime, NodeId, Placement, Priority, SessionId, StreamName};
+
+use crate::care::Care;
 
 /// Sessions known at once.
 pub const MAX_SESSIONS: usize = 100_000;
@@ -19,6 +24,8 @@ pub const GONE_AFTER: Duration = Duration::from_secs(5);
 pub const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 /// Reports about a session that was ended through the portal are passed over for this long.
 pub const ENDED_FOR: Duration = Duration::from_secs(5);
+/// Complaints of one client that are looked at: one for each of its legs.
+const MAX_COMPLAINTS: usize = 2;
 
 /// One session.
 #[derive(Debug)]
@@ -27,27 +34,40 @@ pub struct Session {
     pub stream: StreamName,
     /// Where its client said it is.
     pub location: Option<Location>,
-    /// The edge it was placed on, until its client attaches.
-    placed: Option<NodeId>,
+    /// How its legs are meant to be placed; none until an edge has told it to a restarted coordinator.
+    pub placement: Option<Placement>,
+    /// How the hand-off under way will place it from then on, if otherwise.
+    pub becomes: Option<Placement>,
+    /// How much it matters.
+    pub priority: Priority,
+    /// The standbys in the client's newest grant, and when that was given; none if an earlier start of the
+    /// coordinator gave it.
+    pub granted: Option<(Vec<NodeId>, MediaTime)>,
+    /// The edges it was placed on, until its client attaches.
+    placed: Option<[NodeId; 2]>,
     /// Edges with a session stream, and the descriptions each serves.
     carriers: BTreeMap<NodeId, [bool; 2]>,
     /// The client's newest report.
     pub report: Option<Report>,
+    /// What the client complains of, and when it did.
+    complaints: Vec<(Complaint, MediaTime)>,
+    /// Since when its legs are where they are.
+    pub legs_since: MediaTime,
     /// Whether a hand-off of it has begun under this start of the coordinator.
     pub handed_off: bool,
+    /// What is to be heeded before it is moved again.
+    pub care: Care,
     /// When it was created, or last reported.
     seen: MediaTime,
 }
 
 impl Session {
     /// The edge that delivers each description. The client knows best; before it has spoken, the edges.
-    pub fn legs(&self) -> [Option<NodeId>; 2] {
+    pub fn legs(&self) -> [Option<&NodeId>; 2] {
         if let Some(report) = &self.report {
-            return report.legs.clone();
+            return report.legs.each_ref().map(Option::as_ref);
         }
-        [0, 1].map(|d| {
-            self.carriers.iter().find(|(_, serves)| serves[d]).map(|(edge, _)| edge.clone())
-        })
+        [0, 1].map(|d| self.carriers.iter().find(|(_, serves)| serves[d]).map(|(edge, _)| edge))
     }
 
     /// Whether any edge has a session stream of it.
@@ -61,38 +81,91 @@ impl Session {
         self.carriers.keys().chain(legs).cloned().collect()
     }
 
+    /// What the client complains of, and for how long it has.
+    pub fn complaints(&self, now: MediaTime) -> impl Iterator<Item = (&Complaint, Duration)> {
+        self.complaints.iter().map(move |(complaint, heard)| {
+            (complaint, Duration::from_millis(complaint.for_ms) + now.since(*heard))
+        })
+    }
+
     fn has_gone(&self, now: MediaTime) -> bool {
         let patience = if self.placed.is_some() { ATTACH_WITHIN } else { GONE_AFTER };
         self.carriers.is_empty() && now.since(self.seen) > patience
     }
+
+    fn new(stream: StreamName, now: MediaTime) -> Self {
+        Self {
+            stream,
+            location: None,
+            placement: None,
+            becomes: None,
+            priority: Priority::default(),
+            granted: None,
+            placed: None,
+            carriers: BTreeMap::new(),
+            report: None,
+            complaints: Vec::new(),
+            legs_since: now,
+            handed_off: false,
+            care: Care::default(),
+            seen: now,
+        }
+    }
+}
+
+/// What all sessions together mean for one edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Legs promised to it, by description, of sessions whose client has not attached.
+    pub placed: [u32; 2],
+    /// Legs of description 1 whose sessions have description 0 as well: second hands. Each session that has
+    /// two legs is counted once, so that no leg is given up twice.
+    pub seconds: u32,
+}
+
+/// What a session that is to be created is known by.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// What it watches.
+    pub stream: StreamName,
+    /// The edges it is placed on.
+    pub edges: [NodeId; 2],
+    /// How.
+    pub placement: Placement,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Where its client is.
+    pub location: Option<Location>,
+    /// The standbys in its grant.
+    pub standbys: Vec<NodeId>,
 }
 
 /// All sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
-    /// Sessions whose client has not attached: few among many.
-    placed: BTreeSet<SessionId>,
+    tallies: Tallies,
     /// Sessions that were ended, and when.
     ended: BTreeMap<SessionId, MediaTime>,
 }
 
 impl Sessions {
-    /// A new session, placed on `edge`. `None` if there are too many.
-    pub fn create(
-        &mut self,
-        now: MediaTime,
-        id: SessionId,
-        stream: StreamName,
-        edge: NodeId,
-        location: Option<Location>,
-    ) -> Option<()> {
+    /// A new session. `None` if there are too many.
+    pub fn create(&mut self, now: MediaTime, id: SessionId, created: Created) -> Option<()> {
         if self.sessions.len() >= MAX_SESSIONS {
             return None;
         }
-        let session = Session { location, placed: Some(edge), ..Session::new(stream, now) };
+        let Created { stream, edges, placement, priority, location, standbys } = created;
+        let session = Session {
+            location,
+            placement: Some(placement),
+            priority,
+            granted: Some((standbys, now)),
+            placed: Some(edges),
+            ..Session::new(stream, now)
+        };
+        self.tallies.count(&session, 1);
         self.sessions.insert(id, session);
-        self.placed.insert(id);
         Some(())
     }
 
@@ -104,10 +177,11 @@ impl Sessions {
         older: &[SessionReport],
         newer: &[SessionReport],
     ) -> Vec<SessionId> {
-        for report in older {
-            if let Some(session) = self.sessions.get_mut(&report.session) {
+        let still: BTreeSet<_> = newer.iter().map(|report| report.session).collect();
+        for report in older.iter().filter(|report| !still.contains(&report.session)) {
+            self.change(now, report.session, |session| {
                 session.carriers.remove(edge);
-            }
+            });
         }
         let mut new = Vec::new();
         for report in newer {
@@ -122,32 +196,36 @@ impl Sessions {
                 self.sessions.insert(id, Session::new(report.stream.clone(), now));
                 new.push(id);
             }
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
             let mut serves = [false; 2];
             report.legs.iter().for_each(|d| serves[d.index()] = true);
-            session.carriers.insert(edge.clone(), serves);
-            session.seen = now;
-            if serves != [false; 2] && session.placed.take().is_some() {
-                self.placed.remove(&id);
+            match self.sessions.get_mut(&id) {
+                // As it was: true of nearly all, at every report.
+                Some(session) if session.carriers.get(edge) == Some(&serves) => session.seen = now,
+                _ => {
+                    self.change(now, id, |session| session.is_reported(now, edge, report, serves));
+                }
             }
         }
         new
     }
 
     /// A client's report. Whether it is no older than the newest known.
-    pub fn client_reports(&mut self, id: SessionId, report: &Report) -> bool {
-        let Some(session) = self.sessions.get_mut(&id) else { return false };
-        if session.report.as_ref().is_some_and(|known| known.revision > report.revision) {
-            return false;
-        }
-        session.report = Some(report.clone());
-        true
+    pub fn client_reports(&mut self, now: MediaTime, id: SessionId, report: &ClientReport) -> bool {
+        let known = |session: &mut Session| {
+            if session.report.as_ref().is_some_and(|known| known.revision > report.hands.revision) {
+                return false;
+            }
+            session.report = Some(report.hands.clone());
+            let complaints = report.complaints.iter().take(MAX_COMPLAINTS);
+            session.complaints = complaints.map(|complaint| (complaint.clone(), now)).collect();
+            true
+        };
+        self.change(now, id, known).unwrap_or(false)
     }
 
     /// Ends a session; whether there was one. Its client can go on, and is then known again.
     pub fn end(&mut self, now: MediaTime, id: SessionId) -> bool {
-        self.placed.remove(&id);
-        let known = self.sessions.remove(&id).is_some();
+        let known = self.forget(id);
         if known && self.ended.len() < MAX_SESSIONS {
             self.ended.insert(id, now);
         }
@@ -160,8 +238,7 @@ impl Sessions {
         let gone = self.sessions.iter().filter(|(_, session)| session.has_gone(now));
         let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
         for id in &gone {
-            self.sessions.remove(id);
-            self.placed.remove(id);
+            self.forget(*id);
         }
         gone
     }
@@ -171,7 +248,7 @@ impl Sessions {
         self.sessions.get(&id)
     }
 
-    /// The session of this id, to be changed.
+    /// The session of this id, to be changed: what it is, not where it is.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.get_mut(&id)
     }
@@ -181,23 +258,81 @@ impl Sessions {
         self.sessions.iter().map(|(id, session)| (*id, session))
     }
 
-    /// Legs promised to `edge` by sessions whose client has not attached.
-    pub fn legs_placed_on(&self, edge: &NodeId) -> u32 {
-        let placed = self.placed.iter().filter_map(|id| self.sessions.get(id));
-        placed.filter(|session| session.placed.as_ref() == Some(edge)).count() as u32 * 2
+    /// What the sessions mean for `edge`.
+    pub fn tally(&self, edge: &NodeId) -> Tally {
+        self.tallies.0.get(edge).copied().unwrap_or_default()
+    }
+
+    /// Changes where a session is, and keeps count of it.
+    fn change<T>(
+        &mut self,
+        now: MediaTime,
+        id: SessionId,
+        change: impl FnOnce(&mut Session) -> T,
+    ) -> Option<T> {
+        let session = self.sessions.get_mut(&id)?;
+        let before = session.legs().map(Option::<&NodeId>::cloned);
+        self.tallies.count(session, -1);
+        let changed = change(session);
+        self.tallies.count(session, 1);
+        if session.legs() != before.each_ref().map(Option::as_ref) {
+            session.legs_since = now;
+        }
+        Some(changed)
+    }
+
+    fn forget(&mut self, id: SessionId) -> bool {
+        let session = self.sessions.remove(&id);
+        if let Some(session) = &session {
+            self.tallies.count(session, -1);
+        }
+        session.is_some()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tallies(BTreeMap<NodeId, Tally>);
+
+impl Tallies {
+    /// Adds a session (1), or takes it out (−1).
+    fn count(&mut self, session: &Session, sign: i32) {
+        let add = |count: &mut u32| *count = count.saturating_add_signed(sign);
+        let legs = match &session.placed {
+            Some(edges) => {
+                for (d, edge) in edges.iter().enumerate() {
+                    add(&mut self.0.entry(edge.clone()).or_default().placed[d]);
+                }
+                edges.each_ref().map(Some)
+            }
+            None => session.legs(),
+        };
+        if let [Some(_), Some(second)] = legs {
+            add(&mut self.0.entry(second.clone()).or_default().seconds);
+        }
+        for edge in legs.into_iter().flatten().filter(|_| sign < 0) {
+            if self.0.get(edge).is_some_and(|tally| *tally == Tally::default()) {
+                self.0.remove(edge);
+            }
+        }
     }
 }
 
 impl Session {
-    fn new(stream: StreamName, now: MediaTime) -> Self {
-        Self {
-            stream,
-            location: None,
-            placed: None,
-            carriers: BTreeMap::new(),
-            report: None,
-            handed_off: false,
-            seen: now,
+    fn is_reported(
+        &mut self,
+        now: MediaTime,
+        edge: &NodeId,
+        report: &SessionReport,
+        serves: [bool; 2],
+    ) {
+        self.carriers.insert(edge.clone(), serves);
+        self.seen = now;
+        if serves != [false; 2] {
+            self.placed = None;
+        }
+        // What this start of the coordinator has decided is newer than the grant that the edge was shown.
+        if self.placement.is_none() {
+            (self.placement, self.priority) = (Some(report.placement), report.priority);
         }
     }
 }

@@ -161,7 +161,7 @@ fn no_edge_is_eligible_when_the_others_are_down_or_full() {
     for _ in 0..5 {
         network.create(watch(Some("edge-b"))).unwrap();
     }
-    network.manager.link_closed(&id("edge-c"), link("edge-c"));
+    network.manager.link_closed(network.now, &id("edge-c"), link("edge-c"), false);
     let refused = network.hand_off(session, HandoffRequest::default()).unwrap_err().to_string();
     assert_eq!(
         refused,

@@ -96,6 +96,7 @@ async fn the_openapi_document_lists_every_route() {
     assert_eq!(
         routes,
         [
+            "delete /v1/nodes/{node}/drain",
             "delete /v1/sessions/{session}",
             "get /healthz",
             "get /v1/events",
@@ -105,6 +106,7 @@ async fn the_openapi_document_lists_every_route() {
             "get /v1/sessions",
             "get /v1/sessions/{session}",
             "get /v1/streams",
+            "post /v1/nodes/{node}/drain",
             "post /v1/sessions",
             "post /v1/sessions/{session}/handoff",
         ]

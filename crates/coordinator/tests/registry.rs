@@ -12,9 +12,10 @@ use gibbon_control::{
     portal::Event,
 };
 use gibbon_coordinator::{
-    manager::{GRANT_FOR, Refusal},
+    manager::Refusal,
     registry::{FORGET_AFTER, LOST_AFTER, LinkId, NodeRefusal},
     sessions::{ATTACH_WITHIN, ENDED_FOR, GONE_AFTER},
+    upkeep::GRANT_FOR,
 };
 use gibbon_media::{Description, Role, SessionId};
 use network::*;
@@ -67,9 +68,12 @@ fn a_node_that_misses_its_reports_is_lost_and_later_forgotten() {
 #[test]
 fn a_node_that_reconnects_in_time_was_never_gone() {
     let mut network = Network::started(1);
-    network.manager.link_closed(&id("edge-c"), link("edge-c"));
+    network.manager.link_closed(network.now, &id("edge-c"), link("edge-c"), false);
     let refusal = network.create(watch(Some("edge-c"))).unwrap_err();
-    assert_eq!(refusal, Refusal::Unfit { edge: id("edge-c"), why: "is down".into() });
+    assert_eq!(
+        refusal,
+        Refusal::Unfit { edge: id("edge-c"), why: "is down; edge-a has room".into() }
+    );
     network.events.clear();
     network.register("edge-c");
     assert!(network.events.is_empty());
@@ -163,13 +167,21 @@ fn an_ended_session_stays_away_unless_its_client_does_not() {
 #[test]
 fn a_burst_of_sessions_is_spread_before_any_client_attaches() {
     let mut network = Network::started(1);
-    let mut edges: Vec<_> =
-        (0..15).map(|_| network.create(watch(None)).unwrap().edges[0].id.to_string()).collect();
-    edges.sort_unstable();
-    let count = |edge: &str| edges.iter().filter(|e| *e == edge).count();
-    assert_eq!(["edge-a", "edge-b", "edge-c"].map(count), [5, 5, 5]);
-    let refusal = network.create(watch(None)).unwrap_err().to_string();
-    assert!(refusal.contains("edge-a has no room: 10 of 10 legs"), "{refusal}");
+    let mut edges = [0; 3].map(|_| 0);
+    let mut place = |network: &mut Network, sessions| {
+        for _ in 0..sessions {
+            let ticket = network.create(watch_together()).unwrap();
+            let [zero, one] = ticket.edges.map(|edge| edge.id);
+            assert_eq!(zero, one);
+            edges[ALL[1..].iter().position(|edge| id(edge) == zero).unwrap()] += 1;
+        }
+        edges
+    };
+    assert_eq!(place(&mut network, 15), [5, 5, 5]);
+    // All are full, and each session can spare a leg.
+    assert_eq!(place(&mut network, 15), [10, 10, 10]);
+    let refusal = network.create(watch_together()).unwrap_err().to_string();
+    assert!(refusal.contains("edge-a has no room: 20 of 10 legs"), "{refusal}");
 }
 
 #[test]

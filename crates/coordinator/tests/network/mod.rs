@@ -277,6 +277,11 @@ pub fn watch(edge: Option<&str>) -> SessionRequest {
     }
 }
 
+/// The same, on one edge that the coordinator selects.
+pub fn watch_together() -> SessionRequest {
+    SessionRequest { placement: Some(Placement::Together), ..watch(None) }
+}
+
 pub fn to(edge: &str) -> HandoffRequest {
     HandoffRequest { to: Some(id(edge)), ..HandoffRequest::default() }
 }

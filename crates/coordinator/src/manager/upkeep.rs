@@ -1,0 +1,176 @@
+//! What the manager does without being asked: so much at once, and no more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use gibbon_control::node::ToNode;
+use gibbon_handoff::Cause;
+use gibbon_media::{MediaTime, NodeId, Priority, SessionId};
+use gibbon_placement::Candidate;
+
+use super::{Manager, Output};
+use crate::{
+    choose::Answer,
+    drain,
+    upkeep::{LEAVE_LOST_AFTER, Need, Scene, hot_edges},
+};
+
+/// A new start of the coordinator looks on for this long: nodes and clients are still coming back to it.
+pub const LOOKS_ON_FOR: Duration = Duration::from_secs(3);
+/// Hand-offs under way at once, those that were asked for included.
+pub const MAX_RUNNING: usize = 256;
+/// Of these, from one edge, to relieve it of load.
+const RELIEVED_AT_ONCE: usize = 4;
+/// Sessions looked at more closely in one turn.
+const MAX_NEEDS: usize = 256;
+/// Grants renewed in one turn.
+const MAX_RENEWALS: usize = 64;
+
+/// What the network is like in one turn; [`Scene`] is a look at it.
+struct Stage {
+    now: MediaTime,
+    candidates: Vec<Candidate>,
+    leg_kbps: u64,
+    lost: BTreeSet<NodeId>,
+    running: BTreeMap<NodeId, Vec<Cause>>,
+}
+
+impl Stage {
+    fn scene<'a>(&'a self, hot: &'a BTreeSet<NodeId>) -> Scene<'a> {
+        let Stage { now, candidates, leg_kbps, lost, .. } = self;
+        Scene { now: *now, candidates, leg_kbps: *leg_kbps, lost, hot }
+    }
+
+    /// A hand-off has begun: what it moves is on its way.
+    fn note(&mut self, need: &Need, answer: &Answer) {
+        self.running.entry(need.edge.clone()).or_default().push(need.cause);
+        for (description, to) in &answer.moves {
+            if let Some(candidate) = self.candidates.iter_mut().find(|c| c.id == *to) {
+                candidate.legs[description.index()] += 1;
+                candidate.kbps = candidate.kbps.saturating_add(self.leg_kbps);
+            }
+        }
+    }
+}
+
+impl Manager {
+    /// Moves what should be moved and renews what should be renewed. Between two `sweep`s only edges that are
+    /// being emptied are looked at, if there are any.
+    pub(super) fn keep_up(&mut self, now: MediaTime, sweep: bool) -> Vec<Output> {
+        let started = *self.started.get_or_insert(now);
+        if now.since(started) < LOOKS_ON_FOR || !sweep && !self.drains.any() {
+            return Vec::new();
+        }
+        let mut stage = Stage {
+            now,
+            candidates: self.candidates(),
+            leg_kbps: self.registry.leg_kbps(),
+            lost: self.registry.lost_for(now, LEAVE_LOST_AFTER),
+            running: self.handoffs.running_from(),
+        };
+        self.hot = hot_edges(&self.hot, &stage.candidates, &self.handoffs.legs_leaving());
+        let mut out = Vec::new();
+        for (session, need) in self.needs(&stage, sweep) {
+            out.extend(self.meet(&mut stage, session, &need));
+        }
+        if sweep {
+            out.extend(self.renew(&stage));
+        }
+        out
+    }
+
+    /// What should be moved, the most pressing first; of what is only to relieve an edge, the least important
+    /// first.
+    fn needs(&self, stage: &Stage, sweep: bool) -> Vec<(SessionId, Need)> {
+        let scene = stage.scene(&self.hot);
+        let looked_at =
+            self.sessions.iter().filter(|(id, _)| self.handoffs.of_session(*id).is_none());
+        let mut needs: Vec<(u8, Priority, SessionId, Need)> = Vec::new();
+        let (mut pressing, mut others) = (0, 0);
+        for (id, session) in looked_at {
+            let Some(need) = scene.need(session).filter(|n| sweep || n.cause == Cause::Drain)
+            else {
+                continue;
+            };
+            let (rank, count) = match need.cause {
+                Cause::Drain => (0, &mut pressing),
+                Cause::Failure => (1, &mut pressing),
+                Cause::Network => (2, &mut others),
+                _ => (3, &mut others),
+            };
+            *count += 1;
+            if *count <= MAX_NEEDS {
+                needs.push((rank, session.priority, id, need));
+            }
+        }
+        needs.sort_by_key(|(rank, priority, ..)| (*rank, *priority));
+        needs.into_iter().map(|(.., id, need)| (id, need)).collect()
+    }
+
+    /// Begins a hand-off, if there may be one more.
+    fn meet(&mut self, stage: &mut Stage, id: SessionId, need: &Need) -> Vec<Output> {
+        let now = stage.now;
+        let running = stage.running.get(&need.edge).map_or(&[][..], Vec::as_slice);
+        let of_this_cause = running.iter().filter(|cause| **cause == need.cause).count();
+        let may = match need.cause {
+            Cause::Load => of_this_cause < RELIEVED_AT_ONCE,
+            _ => running.len() < drain::AT_ONCE,
+        };
+        if !may || self.handoffs.running() >= MAX_RUNNING {
+            return Vec::new();
+        }
+        let scene = stage.scene(&self.hot);
+        let Some(session) = self.sessions.get(id) else { return Vec::new() };
+        let answer = scene.answer(session, need);
+        let relieves = |answer: &Answer| answer.moves.iter().all(|(_, to)| scene.is_cool(to));
+        let answer = match answer {
+            Ok(answer) if need.cause != Cause::Load || relieves(&answer) => answer,
+            Ok(_) => return Vec::new(),
+            Err(no_edge) => {
+                self.cannot(now, id, need, &no_edge.to_string());
+                return Vec::new();
+            }
+        };
+        if need.cause == Cause::Drain && !self.drains.may_begin(now, &need.edge, of_this_cause) {
+            return Vec::new();
+        }
+        let Some(effects) = self.start_by_itself(now, id, need.cause, &answer) else {
+            return Vec::new();
+        };
+        stage.note(need, &answer);
+        self.outputs(now, effects)
+    }
+
+    /// Nothing can take what should be moved: it is not asked again at once.
+    fn cannot(&mut self, now: MediaTime, id: SessionId, need: &Need, why: &str) {
+        let (edge, cause) = (&need.edge, need.cause);
+        tracing::debug!(session = %id, %edge, ?cause, why, "a leg should move and cannot");
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.care.fails(now, None);
+        }
+    }
+
+    /// Renews grants whose standbys are of no use any more, or that are half spent.
+    fn renew(&mut self, stage: &Stage) -> Vec<Output> {
+        let scene = stage.scene(&self.hot);
+        let due: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(id, _)| self.handoffs.of_session(*id).is_none())
+            .filter_map(|(id, session)| Some((id, scene.renewal(session)?)))
+            .take(MAX_RENEWALS)
+            .collect();
+        let mut out = Vec::new();
+        for (session, named) in due {
+            let standbys = self.addresses(&named);
+            let through = self.sessions.get(session).map(|session| session.reached_through());
+            let Ok(grant) = self.grant(stage.now, session, named) else { continue };
+            let message = ToNode::Renew { session, grant, standbys };
+            let to = |node| Output::ToNode { node, message: message.clone() };
+            out.extend(through.into_iter().flatten().map(to));
+        }
+        out
+    }
+}
