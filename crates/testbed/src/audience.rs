@@ -22,26 +22,26 @@ pub fn watch(network: &Network, name: &str, options: PlayerOptions) -> anyhow::R
 /// All players of a run and their sessions.
 #[derive(Debug, Default)]
 pub struct Audience {
-    players: BTreeMap<String, Player>,
+    players: BTreeMap<String, (Player, Placement)>,
     sessions: BTreeMap<SessionId, String>,
 }
 
 impl Audience {
-    /// Waits until each of these plays.
-    pub fn of(players: Vec<Player>) -> anyhow::Result<Self> {
+    /// Waits until each of these plays. They have asked for these placements.
+    pub fn of(players: Vec<(Player, Placement)>) -> anyhow::Result<Self> {
         let mut audience = Self::default();
-        for player in players {
+        for (player, placement) in players {
             player.playing()?;
             let name = player.process.name().to_owned();
             audience.sessions.insert(player.session()?, name.clone());
-            audience.players.insert(name, player);
+            audience.players.insert(name, (player, placement));
         }
         Ok(audience)
     }
 
     /// Fails if a player has ended.
     pub fn is_there(&mut self) -> anyhow::Result<()> {
-        for (name, player) in &mut self.players {
+        for (name, (player, _)) in &mut self.players {
             if let Some(status) = player.process.ended()? {
                 bail!("{name} has ended with {status}; see its log");
             }
@@ -60,14 +60,17 @@ impl Audience {
     /// or all sessions, if each has.
     pub fn settled(&self, network: &Network) -> anyhow::Result<BTreeMap<String, SessionInfo>> {
         let sessions = self.sessions(network)?;
-        for name in self.players.keys() {
+        for (name, (_, placement)) in &self.players {
             let session = sessions.get(name).with_context(|| format!("{name} has no session"))?;
             let [Some(zero), Some(one)] = &session.edges else {
                 bail!("{name} has not both descriptions: {:?}", session.edges);
             };
             ensure!(session.handoff.is_none(), "{name} is being handed off");
-            let diverse = session.placement == Placement::Diverse;
-            ensure!(!diverse || zero != one, "{name} has both legs at {zero}");
+            ensure!(session.placement == *placement, "{name} is {}", session.placement);
+            ensure!(
+                *placement == Placement::Together || zero != one,
+                "{name} has both legs at {zero}"
+            );
         }
         let nodes = network.portal.nodes()?;
         let lost = nodes.iter().find(|node| !node.up || node.draining.is_some());
@@ -100,10 +103,10 @@ impl Audience {
     /// Tells all players to end, and reads their reports.
     pub fn end(self) -> anyhow::Result<BTreeMap<String, Report>> {
         let mut reports = BTreeMap::new();
-        for player in self.players.values() {
+        for (player, _) in self.players.values() {
             player.process.signal(rustix::process::Signal::TERM)?;
         }
-        for (name, mut player) in self.players {
+        for (name, (mut player, _)) in self.players {
             let status = player.process.stop()?;
             ensure!(status.success(), "{name} ended with {status}; see its log");
             reports.insert(name, player.report()?);

@@ -1,7 +1,10 @@
 //! gibbon-testbed: starts a whole network on this machine, for demonstrations, long runs and faults.
 
 mod audience;
+mod chaos;
 mod demo;
+mod outages;
+mod pulse;
 mod reliability;
 mod samples;
 mod soak;
@@ -34,6 +37,8 @@ enum Command {
     Soak(soak::Options),
     /// Kill edges, one after the other, and tell in numbers what viewers saw of it
     Reliability(reliability::Options),
+    /// Let faults befall a network by a seed, and check what must hold throughout
+    Chaos(chaos::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +50,6 @@ fn start() -> anyhow::Result<ExitCode> {
         Command::Demo { folder, seconds } => demo::run(&folder, seconds),
         Command::Soak(options) => soak::run(&options),
         Command::Reliability(options) => reliability::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
     }
 }

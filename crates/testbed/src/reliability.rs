@@ -64,7 +64,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
     let control = PlayerOptions::new(STREAM, 0.0).at(CONTROL_EDGE).no_decode();
-    let mut control = Audience::of(vec![watch(&network, "control", control)?])?;
+    let mut control =
+        Audience::of(vec![(watch(&network, "control", control)?, Placement::Together)])?;
     let (players, configurations) = start_players(&network, options)?;
     let mut audience = Audience::of(players)?;
     let kills = kill_all(&network, options, &mut audience, &mut control)?;
@@ -80,7 +81,7 @@ type Configurations = BTreeMap<String, Configuration>;
 fn start_players(
     network: &Network,
     options: &Options,
-) -> anyhow::Result<(Vec<Player>, Configurations)> {
+) -> anyhow::Result<(Vec<(Player, Placement)>, Configurations)> {
     let (mut players, mut configurations) = (Vec::new(), Configurations::new());
     // In turn, so that those that decode are of different configurations.
     for n in 0..options.players {
@@ -94,7 +95,7 @@ fn start_players(
                     .playout_delay(*playout_delay_ms);
                 let decodes = players.len() < options.decoding;
                 let play = if decodes { play } else { play.no_decode() };
-                players.push(watch(network, &name, play)?);
+                players.push((watch(network, &name, play)?, placement));
                 configurations.insert(name, configuration);
             }
         }
