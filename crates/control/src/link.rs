@@ -4,7 +4,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use gibbon_media::{NodeId, Role};
-use gibbon_net::{Endpoint, Identity, message, wire::StreamKind};
+use gibbon_net::{
+    Endpoint, Identity,
+    message::{self, Receiver, Sender},
+    wire::StreamKind,
+};
+use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 
 use crate::node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode};
@@ -13,6 +18,13 @@ use crate::node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode};
 const MAX_WAITING: usize = 1024;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// A coordinator that does not answer a registration by then is tried again.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(5);
+/// Reports in a row that are not answered: the link is dead then, at least in one direction. QUIC itself would
+/// notice only after its idle time-out, and later still where what the coordinator sends goes on to arrive.
+/// Counted in reports and not in time, so that a node that was frozen does not take its own silence for the
+/// coordinator's.
+const MAX_UNHEARD: u32 = 4;
 /// The id that the coordinator's certificate carries.
 pub const COORDINATOR_ID: &str = "coordinator";
 
@@ -104,12 +116,48 @@ impl Run {
         let to = coordinator_identity();
         let connection = self.endpoint.connect(&to, self.registration.coordinator).await;
         let connection = connection.map_err(Gone::before)?;
+        let registered = tokio::time::timeout(REGISTERED_WITHIN, self.register(&connection)).await;
+        let (mut sender, mut receiver, every) = registered.map_err(Gone::before)??;
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unheard = 0;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    if unheard == MAX_UNHEARD {
+                        return Err(Gone::after("it does not answer"));
+                    }
+                    unheard += 1;
+                    let report = FromNode::Report((self.report)());
+                    say(&mut sender, &report, every).await?;
+                }
+                outgoing = self.outgoing.recv() => match outgoing {
+                    Some(message) => say(&mut sender, &message, every).await?,
+                    None => return Ok(()),
+                },
+                incoming = receiver.receive_json::<ToNode>() => {
+                    let message = incoming.map_err(Gone::after)?;
+                    let message = message.ok_or_else(|| Gone::after("it closed the stream"))?;
+                    if matches!(message, ToNode::Registered { .. }) {
+                        unheard = 0;
+                    } else if self.incoming.send(message).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says who it is; returns the control stream and how often to report.
+    async fn register(
+        &self,
+        connection: &Connection,
+    ) -> Result<(Sender, Receiver, Duration), Gone> {
         let (mut sender, mut receiver) =
-            message::open(&connection, StreamKind::Control).await.map_err(Gone::before)?;
+            message::open(connection, StreamKind::Control).await.map_err(Gone::before)?;
         sender.send_json(&self.registration.register).await.map_err(Gone::before)?;
-        let first = receiver.receive_json::<ToNode>().await.map_err(Gone::before)?;
         let mut every = Duration::from_millis(REPORT_EVERY_MS);
-        match first {
+        match receiver.receive_json::<ToNode>().await.map_err(Gone::before)? {
             Some(ToNode::Refused { reason }) => return Err(Gone::before(reason)),
             Some(ToNode::Registered { term, report_every_ms }) => {
                 every = Duration::from_millis(report_every_ms.clamp(50, 60_000));
@@ -118,28 +166,15 @@ impl Run {
             }
             _ => {}
         }
-        let mut tick = tokio::time::interval(every);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    let report = FromNode::Report((self.report)());
-                    sender.send_json(&report).await.map_err(Gone::after)?;
-                }
-                outgoing = self.outgoing.recv() => match outgoing {
-                    Some(message) => sender.send_json(&message).await.map_err(Gone::after)?,
-                    None => return Ok(()),
-                },
-                incoming = receiver.receive_json::<ToNode>() => {
-                    let message = incoming.map_err(Gone::after)?;
-                    let message = message.ok_or_else(|| Gone::after("it closed the stream"))?;
-                    if self.incoming.send(message).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+        Ok((sender, receiver, every))
     }
+}
+
+/// Sends a message; a coordinator that takes none in is as good as away.
+async fn say(sender: &mut Sender, message: &FromNode, every: Duration) -> Result<(), Gone> {
+    let within = every * MAX_UNHEARD;
+    let sent = tokio::time::timeout(within, sender.send_json(message)).await;
+    sent.map_err(Gone::after)?.map_err(Gone::after)
 }
 
 struct Gone {

@@ -149,7 +149,7 @@ pub struct SourceBytes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToNode {
-    /// The answer to a registration.
+    /// The answer to a registration, and again to each report: so a node knows that it is heard.
     Registered {
         /// Rises with each start of the coordinator.
         term: Term,

@@ -29,6 +29,8 @@ use crate::{
 
 /// How often what has fallen silent is looked for, and what should be moved.
 const SWEEP_EVERY: Duration = Duration::from_millis(REPORT_EVERY_MS / 2);
+/// Time handled later than this was slept through: what came meanwhile has not been taken in yet.
+const OVERSLEPT: Duration = Duration::from_secs(1);
 
 /// What is to be sent.
 #[derive(Debug)]
@@ -115,8 +117,9 @@ pub struct Manager {
     hot: BTreeSet<NodeId>,
     /// As the nodes know it.
     directory: Directory,
-    /// When time was first handled.
+    /// When time was first handled, and last.
     started: Option<MediaTime>,
+    handled: MediaTime,
     swept: MediaTime,
     /// Hand-offs begun by itself.
     begun: u64,
@@ -135,6 +138,7 @@ impl Manager {
             hot: BTreeSet::new(),
             directory: Directory::default(),
             started: None,
+            handled: MediaTime::default(),
             swept: MediaTime::default(),
             begun: 0,
         }
@@ -142,6 +146,12 @@ impl Manager {
 
     /// Time has passed.
     pub fn handle_time(&mut self, now: MediaTime) -> Vec<Output> {
+        let slept = now.since(self.handled);
+        if self.started.is_some() && slept > OVERSLEPT {
+            self.registry.excuse(slept);
+            self.sessions.excuse(slept);
+        }
+        self.handled = now;
         let mut effects = self.handoffs.handle_time(now);
         let mut out = Vec::new();
         let sweep = now.since(self.swept) >= SWEEP_EVERY;

@@ -213,6 +213,13 @@ impl Registry {
         Ok((std::mem::replace(&mut node.report, report), was_lost))
     }
 
+    /// Nobody could be heard for `time`: it does not count as silence.
+    pub fn excuse(&mut self, time: Duration) {
+        for node in self.nodes.values_mut().filter(|node| node.up) {
+            node.reported = node.reported + time;
+        }
+    }
+
     /// The nodes that are lost from now on, with what they last reported; forgets those lost for long.
     pub fn sweep(&mut self, now: MediaTime) -> Vec<(NodeId, NodeReport)> {
         let mut lost = Vec::new();

@@ -232,6 +232,13 @@ impl Sessions {
         known
     }
 
+    /// Nobody could be heard for `time`: it does not count as silence.
+    pub fn excuse(&mut self, time: Duration) {
+        for session in self.sessions.values_mut() {
+            session.seen = session.seen + time;
+        }
+    }
+
     /// Removes and names the sessions that have gone.
     pub fn sweep(&mut self, now: MediaTime) -> Vec<SessionId> {
         self.ended.retain(|_, at| now.since(*at) <= ENDED_FOR);

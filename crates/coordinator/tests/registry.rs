@@ -58,11 +58,22 @@ fn a_node_that_misses_its_reports_is_lost_and_later_forgotten() {
     network.events.clear();
     network.report("edge-c", NodeReport::default()).unwrap();
     assert!(matches!(&network.events[..], [Event::Node { up: true, .. }]));
-    network.now = network.now + FORGET_AFTER + LOST_AFTER;
-    network.manager.handle_time(network.now);
-    network.now = network.now + SECOND;
-    network.manager.handle_time(network.now);
+    network.pass(FORGET_AFTER + LOST_AFTER + SECOND, &[]);
     assert!(network.manager.nodes(network.now).is_empty());
+}
+
+#[test]
+fn what_the_coordinator_slept_through_is_nobody_s_silence() {
+    let mut network = Network::started(1);
+    let session = network.watching();
+    network.pass(SECOND, &ALL);
+    network.now = network.now + GONE_AFTER + SECOND;
+    let out = network.manager.handle_time(network.now);
+    network.take(out);
+    assert!(network.events.is_empty(), "{:?}", network.events);
+    network.pass(LOST_AFTER + SECOND, &["studio"]);
+    assert!(network.manager.nodes(network.now).iter().any(|node| !node.up), "but what follows is");
+    assert!(network.manager.session(session).is_ok());
 }
 
 #[test]

@@ -30,8 +30,7 @@ impl Manager {
             _ => return Err(NodeRefusal::NotRegistered),
         };
         let came = self.registry.register(now, link, register)?;
-        let registered = ToNode::Registered { term: self.term, report_every_ms: REPORT_EVERY_MS };
-        let mut out = vec![Output::ToNode { node: id.clone(), message: registered }];
+        let mut out = vec![self.registered(&id)];
         if came {
             out.push(Output::Event(Event::Node { id: id.clone(), up: true }));
         }
@@ -40,6 +39,11 @@ impl Manager {
             out.push(Output::ToNode { node: id, message });
         }
         Ok(out)
+    }
+
+    fn registered(&self, node: &NodeId) -> Output {
+        let message = ToNode::Registered { term: self.term, report_every_ms: REPORT_EVERY_MS };
+        Output::ToNode { node: node.clone(), message }
     }
 
     /// A connection of a node has closed; `leaving` if the node has said that it exits.
@@ -106,7 +110,7 @@ impl Manager {
         let (sessions, streams) = (report.sessions.clone(), report.streams.clone());
         let draining = report.draining;
         let (older, was_lost) = self.registry.report(now, node, report)?;
-        let mut out = Vec::new();
+        let mut out = vec![self.registered(node)];
         if was_lost {
             out.push(Output::Event(Event::Node { id: node.clone(), up: true }));
         }

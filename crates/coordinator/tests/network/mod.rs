@@ -256,6 +256,8 @@ impl Network {
     pub fn take(&mut self, out: Vec<Output>) {
         for output in out {
             match output {
+                // Every report is answered so.
+                Output::ToNode { message: ToNode::Registered { .. }, .. } => {}
                 Output::ToNode { node, message } => self.said.push((node, message)),
                 Output::Event(event) => self.events.push(event),
             }
