@@ -266,10 +266,15 @@ impl Engine {
                 self.watching.ears.stalled(now, &edge, &descriptions);
             }
             ToViewer::Path { sent, lost, .. } => self.path(&edge, sent, lost),
-            ToViewer::LetGo { description } => self.let_go(description, Without::Full),
+            ToViewer::LetGo { description } if self.is_at(description, &edge) => {
+                self.let_go(description, Without::Full);
+            }
             ToViewer::GoAway { .. } => self.go_away(edge),
-            // The handshake is over, and goodbyes are taken by the connection.
-            ToViewer::Welcome | ToViewer::Refused { .. } | ToViewer::Bye => {}
+            // The leg is elsewhere by now; the handshake is over; goodbyes are taken by the connection.
+            ToViewer::LetGo { .. }
+            | ToViewer::Welcome
+            | ToViewer::Refused { .. }
+            | ToViewer::Bye => {}
         }
     }
 
@@ -322,6 +327,8 @@ impl Engine {
         let admission = playing.merger.handle_frame(at, description, header, index, frame);
         if admission != Admission::Refused {
             playing.arrivals.frame(description, header, index);
+        }
+        if admission != Admission::Refused && leading {
             self.watching.arrived(description, time);
         }
         let attaching = self.hands.attaching(description).is_some_and(|(to, _)| *to == leg.edge);

@@ -36,7 +36,7 @@ pub fn of_note(note: &Note) -> Option<String> {
         Note::Crossing { description, from, to } => {
             format!("{from} is leaving: description {description} goes to {to}")
         }
-        Note::LetGo { description, edge } => format!("description {description} let go at {edge}"),
-        Note::Lost { description } => format!("description {description}: no edge left to try"),
+        // The engine tells why.
+        Note::LetGo { .. } | Note::Lost { .. } => return None,
     })
 }

@@ -12,7 +12,7 @@ use crate::downlink;
 /// An idle description is taken back after a time between these, chosen anew each time, so that not all
 /// clients of an edge ask at once.
 const TAKE_BACK_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
-/// The same while no description is delivered.
+/// The same while no description is delivered, and for the first try after a loss.
 const TAKE_BACK_IN_NEED: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(800)];
 
 /// Why a description is done without.
@@ -73,6 +73,12 @@ fn between([least, most]: [Duration; 2]) -> Duration {
 }
 
 impl Engine {
+    /// Whether a description is delivered by an edge, or to be.
+    pub(super) fn is_at(&self, description: Description, edge: &NodeId) -> bool {
+        let attaching = self.hands.attaching(description).is_some_and(|(to, _)| to == edge);
+        attaching || self.hands.legs()[description.index()].as_ref() == Some(edge)
+    }
+
     /// Lets a description go, if the other one holds.
     pub(super) fn let_go(&mut self, description: Description, why: Without) {
         if self.settings.only.is_some() || self.hands.is_idle(description) {
@@ -93,7 +99,10 @@ impl Engine {
     fn do_without(&mut self, description: Description, why: Without) {
         self.idle.without[description.index()] = Some(why);
         self.idle.take_back_at[description.index()] = None;
-        if why.is_choice() {
+        if why == Without::Lost {
+            let first = self.now() + between(TAKE_BACK_IN_NEED);
+            self.idle.take_back_at[description.index()] = Some(first);
+        } else {
             let from = self.watching.newest(description);
             self.playing.iter_mut().for_each(|playing| playing.merger.choose_one(from));
         }
@@ -169,13 +178,18 @@ impl Engine {
     pub(super) fn has_given_up(&self) -> Option<String> {
         let since = self.idle.in_need?;
         let (now, patience) = (self.now(), self.settings.give_up_after);
-        let over = match &self.playing {
-            Some(_) => now.saturating_sub(since) >= patience,
-            // What never played is not worth the whole wait.
-            None => now >= patience.min(FIRST_LEGS_WITHIN),
-        };
-        let length = now.saturating_sub(since).as_secs();
         let why = self.idle.refusal.as_ref().map(|why| format!("; the last said: {why}"));
-        over.then(|| format!("no edge could be had for {length} s{}", why.unwrap_or_default()))
+        let why = why.unwrap_or_default();
+        match &self.playing {
+            Some(_) if now.saturating_sub(since) >= patience => {
+                let length = patience.as_secs_f64();
+                Some(format!("no edge could be reached for {length} s (--give-up-after){why}"))
+            }
+            // What never played is not worth the whole wait.
+            None if now >= patience.min(FIRST_LEGS_WITHIN) => {
+                Some(format!("no edge could be reached{why}"))
+            }
+            _ => None,
+        }
     }
 }
