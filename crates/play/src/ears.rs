@@ -9,6 +9,9 @@ use gibbon_media::{Description, NodeId};
 const STALLED_FOR: Duration = Duration::from_millis(150);
 /// For this long after that what comes is late because it stood still.
 const STALL_ECHO: Duration = Duration::from_secs(2);
+/// An edge that has been silent for this long is spoken to: if its way back to us leads nowhere because our
+/// address has changed (RFC 9000 §9.3), that shows it the new one, and its answer is heard in time.
+const PROBE_AFTER: Duration = Duration::from_millis(70);
 /// A connection on which nothing has been heard for this long is dead: even an idle one brings a sign of
 /// life every 2 s (QUIC's keep-alive).
 const DEAD_AFTER: Duration = Duration::from_millis(3500);
@@ -27,6 +30,7 @@ struct Ear {
     connection: u64,
     datagrams: u64,
     heard: Duration,
+    probed: Duration,
     stalled: [Option<Duration>; 2],
     path: (u64, u64),
 }
@@ -50,7 +54,14 @@ impl Ears {
             counted.iter().any(|c| c.edge == *edge && c.connection == ear.connection)
         });
         for Counted { edge, connection, datagrams } in counted {
-            let fresh = Ear { connection, datagrams, heard: now, stalled: [None; 2], path: (0, 0) };
+            let fresh = Ear {
+                connection,
+                datagrams,
+                heard: now,
+                probed: now,
+                stalled: [None; 2],
+                path: (0, 0),
+            };
             let ear = self.edges.entry(edge).or_insert(fresh);
             ear.heard = if datagrams > ear.datagrams { now } else { (ear.heard + slept).min(now) };
             ear.datagrams = datagrams;
@@ -60,6 +71,19 @@ impl Ears {
     /// When a byte came last over the connection to `edge`, if one is open.
     pub fn heard(&self, edge: &NodeId) -> Option<Duration> {
         self.edges.get(edge).map(|ear| ear.heard)
+    }
+
+    /// Edges to be spoken to, so that they answer; each is named once in a while.
+    pub fn to_probe(&mut self, now: Duration) -> Vec<NodeId> {
+        let silent = |ear: &&mut Ear| now.saturating_sub(ear.heard.max(ear.probed)) >= PROBE_AFTER;
+        let mut edges = Vec::new();
+        for (edge, ear) in &mut self.edges {
+            if silent(&ear) {
+                ear.probed = now;
+                edges.push(edge.clone());
+            }
+        }
+        edges
     }
 
     /// Edges whose connection is dead.
@@ -140,6 +164,17 @@ mod tests {
         ears.listen(ms(5040), ms(5000), counted(1, 6));
         assert_eq!(ears.heard(&edge()), Some(ms(5020)));
         assert_eq!(ears.dead(ms(5040)), []);
+    }
+
+    #[test]
+    fn a_silent_edge_is_spoken_to_now_and_then() {
+        let mut ears = Ears::default();
+        ears.listen(ms(0), ms(0), counted(1, 5));
+        let probed = |ears: &mut Ears, at| !ears.to_probe(ms(at)).is_empty();
+        let moments: Vec<_> = (0..240).step_by(20).filter(|at| probed(&mut ears, *at)).collect();
+        assert_eq!(moments, [80, 160]);
+        ears.listen(ms(230), ms(0), counted(1, 6));
+        assert!(!probed(&mut ears, 290) && probed(&mut ears, 300));
     }
 
     #[test]

@@ -195,9 +195,15 @@ impl Edges {
     /// Sends a report on every connection that is alive.
     pub fn report(&self, report: &ClientReport) {
         for (_, connection) in self.shared.connections() {
-            // A connection that does not take reports is about to be found dead.
-            let _ = connection.reports.try_send(FromViewer::Report(report.clone()));
+            connection.report(report.clone());
         }
+    }
+
+    /// Sends a report to one edge.
+    pub fn report_to(&self, edge: &NodeId, report: ClientReport) {
+        let mut connections = self.shared.connections();
+        let connection = connections.find(|(to, _)| to == edge);
+        connection.into_iter().for_each(|(_, connection)| connection.report(report.clone()));
     }
 
     /// Opens a connection that no leg needs yet.
@@ -391,6 +397,11 @@ impl Shared {
 impl Connection {
     fn is_closed(&self) -> bool {
         self.link.connection().close_reason().is_some()
+    }
+
+    fn report(&self, report: ClientReport) {
+        // A connection that does not take reports is about to be found dead.
+        let _ = self.reports.try_send(FromViewer::Report(report));
     }
 
     async fn goodbye(self: Arc<Self>) {

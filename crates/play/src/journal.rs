@@ -180,7 +180,8 @@ impl Journal {
         });
     }
 
-    fn recovered(&mut self, now: Duration, description: Description, edge: &NodeId) {
+    /// An edge delivers a description that was lost.
+    pub fn recovered(&mut self, now: Duration, description: Description, edge: &NodeId) {
         if let Some(recovery) = self.open_recovery(description) {
             recovery.to = Some(edge.clone());
             recovery.attached_ms = Some(ms(now));

@@ -161,7 +161,13 @@ impl Engine {
 
     /// A leg that had fallen silent delivers again.
     fn came_back_by_itself(&mut self, description: Description) {
+        if self.idle.without[description.index()].is_none() {
+            return;
+        }
         if let Some(edge) = self.hands.legs()[description.index()].clone() {
+            let now = self.now();
+            self.journal.recovered(now, description, &edge);
+            self.view.event(now, &format!("description {description} from {edge} again"));
             self.is_back(description, &edge);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gibbon_control::session::ClientReport;
 use gibbon_handoff::{Reason, client::Event as HandEvent, watch::Verdict};
 use gibbon_media::{Description, MediaTime, NodeId};
 
@@ -81,6 +82,7 @@ impl Engine {
             self.edges.abandon(&edge);
             self.closed(edge, "nothing was heard for too long");
         }
+        self.probe(now);
         let legs: Vec<_> = self.legs.keys().cloned().collect();
         for (description, edge) in legs {
             self.judge(description, &edge);
@@ -93,6 +95,16 @@ impl Engine {
             self.report_now(now);
         }
         self.update_view(now);
+    }
+
+    /// Speaks to edges that have a leg and are silent. An idle connection may be.
+    fn probe(&mut self, now: Duration) {
+        for edge in self.watching.ears.to_probe(now) {
+            if self.legs.keys().any(|(_, at)| *at == edge) {
+                let (hands, complaints) = (self.hands.report(), self.watching.complaints.list(now));
+                self.edges.report_to(&edge, ClientReport { hands, complaints });
+            }
+        }
     }
 
     fn report_now(&mut self, now: Duration) {
