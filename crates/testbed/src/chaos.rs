@@ -135,6 +135,10 @@ struct Outcome {
     expected: u64,
     side: u64,
     frozen: u64,
+    /// Legs that players lost and found again.
+    recoveries: u64,
+    /// Hand-offs that players took part in.
+    handoffs: u64,
     stalls: Vec<Span>,
 }
 
@@ -298,6 +302,8 @@ impl<'a> Chaos<'a> {
             expected: sum(|r| r.frames.expected),
             side: sum(|r| r.frames.side),
             frozen: sum(|r| r.frames.frozen),
+            recoveries: sum(|r| r.recoveries.len() as u64),
+            handoffs: sum(|r| r.handoffs.len() as u64),
             stalls: Vec::new(),
         })
     }
@@ -352,8 +358,8 @@ fn freezes(player: &str, report: &Report, outages: &Outages) -> Vec<Freeze> {
 
 fn conclude(options: &Options, mut outcome: Outcome) -> anyhow::Result<ExitCode> {
     println!(
-        "\n{} frames, of which side {}, frozen {}",
-        outcome.expected, outcome.side, outcome.frozen
+        "\n{} legs lost and found again, {} hand-offs; {} frames, of which side {}, frozen {}",
+        outcome.recoveries, outcome.handoffs, outcome.expected, outcome.side, outcome.frozen
     );
     let begun_us = outcome.happened.first().map_or(0, |h| h.at_us - h.after_ms * 1000);
     for freeze in &outcome.freezes {

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -351,7 +351,7 @@ impl Network {
             option("edge", edge.clone());
         }
         let together = options.edge.as_ref().map(|_| Placement::Together);
-        if let Some(placement) = options.placement.or(together.filter(|_| knows_placement())) {
+        if let Some(placement) = options.placement.or(together) {
             option("placement", placement.to_string());
         }
         arguments.extend_from_slice(&options.arguments);
@@ -408,14 +408,4 @@ fn start_coordinator(folder: &Path, setup: &Setup) -> anyhow::Result<Process> {
     arguments.extend_from_slice(&setup.coordinator_arguments);
     let environment = &setup.coordinator_environment;
     Process::start_in("gibbon-coordinator", COORDINATOR, folder, &arguments, environment)
-}
-
-/// Whether the player can be told where its legs are to be.
-fn knows_placement() -> bool {
-    static KNOWS: OnceLock<bool> = OnceLock::new();
-    *KNOWS.get_or_init(|| {
-        let help =
-            binary("gibbon-play").and_then(|p| Ok(Command::new(p).arg("--help").output()?));
-        help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--placement"))
-    })
 }
