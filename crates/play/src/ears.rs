@@ -74,7 +74,7 @@ impl Ears {
     }
 
     /// Edges to be spoken to, so that they answer; each is named once in a while.
-    pub fn to_probe(&mut self, now: Duration) -> Vec<NodeId> {
+    pub fn probe(&mut self, now: Duration) -> Vec<NodeId> {
         let silent = |ear: &&mut Ear| now.saturating_sub(ear.heard.max(ear.probed)) >= PROBE_AFTER;
         let mut edges = Vec::new();
         for (edge, ear) in &mut self.edges {
@@ -170,7 +170,7 @@ mod tests {
     fn a_silent_edge_is_spoken_to_now_and_then() {
         let mut ears = Ears::default();
         ears.listen(ms(0), ms(0), counted(1, 5));
-        let probed = |ears: &mut Ears, at| !ears.to_probe(ms(at)).is_empty();
+        let probed = |ears: &mut Ears, at| !ears.probe(ms(at)).is_empty();
         let moments: Vec<_> = (0..240).step_by(20).filter(|at| probed(&mut ears, *at)).collect();
         assert_eq!(moments, [80, 160]);
         ears.listen(ms(230), ms(0), counted(1, 6));

@@ -202,8 +202,9 @@ impl Edges {
     /// Sends a report to one edge.
     pub fn report_to(&self, edge: &NodeId, report: ClientReport) {
         let mut connections = self.shared.connections();
-        let connection = connections.find(|(to, _)| to == edge);
-        connection.into_iter().for_each(|(_, connection)| connection.report(report.clone()));
+        if let Some((_, connection)) = connections.find(|(to, _)| to == edge) {
+            connection.report(report);
+        }
     }
 
     /// Opens a connection that no leg needs yet.

@@ -99,7 +99,7 @@ impl Engine {
 
     /// Speaks to edges that have a leg and are silent. An idle connection may be.
     fn probe(&mut self, now: Duration) {
-        for edge in self.watching.ears.to_probe(now) {
+        for edge in self.watching.ears.probe(now) {
             if self.legs.keys().any(|(_, at)| *at == edge) {
                 let (hands, complaints) = (self.hands.report(), self.watching.complaints.list(now));
                 self.edges.report_to(&edge, ClientReport { hands, complaints });
