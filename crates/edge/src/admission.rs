@@ -2,8 +2,10 @@
 //!
 //! While there is room everybody is let in. At the limit a session's first description is still let in, as
 //! long as one description each fits: sessions that have another hand are told to let one go, lowest
-//! priority first. A second description is let in only at the cost of sessions of strictly lower priority,
+//! priority first, and among equals those that came last. A second description is let in only at the cost of sessions of strictly lower priority,
 //! unless it comes by a hand-off that this edge has agreed to.
+
+use std::cmp::Reverse;
 
 use gibbon_media::{Description, Priority, SessionId};
 
@@ -39,6 +41,8 @@ pub struct Standing {
     pub priority: Priority,
     /// Its descriptions here.
     pub here: [Place; 2],
+    /// Orders sessions by when they took what they have here.
+    pub since: u64,
     /// Which of them another edge delivers, by the client's last report.
     pub elsewhere: [bool; 2],
     /// Whether it may be told to let go: its client is connected, and has not ignored that lately.
@@ -118,6 +122,12 @@ impl Standing {
     }
 }
 
+/// Whether all that is here fits.
+pub fn all_fit(capacity: Capacity, here: &[Standing]) -> bool {
+    let places = here.iter().flat_map(|standing| standing.here);
+    capacity.fits(places.fold(Load::default(), |load, place| load.plus(place.load())))
+}
+
 /// Whether `session` is let in with `description`, which takes `kbps`. A session that is not among those
 /// `here` is taken for one without another hand.
 pub fn decide(
@@ -154,11 +164,11 @@ pub fn decide(
     let mut spares: Vec<_> = here
         .iter()
         .filter(|s| s.session != session && below.is_none_or(|own| s.priority < own))
-        .filter_map(|s| s.spare(description).map(|spare| (s.priority, s.session, spare)))
+        .filter_map(|s| s.spare(description).map(|spare| (s.priority, s.since, s.session, spare)))
         .collect();
-    spares.sort_by_key(|(priority, session, _)| (*priority, *session));
+    spares.sort_by_key(|(priority, since, ..)| (*priority, Reverse(*since)));
     let mut bring_down = Vec::new();
-    for (_, session, (description, load)) in spares {
+    for (_, _, session, (description, load)) in spares {
         if capacity.fits(expected) {
             break;
         }
@@ -179,6 +189,7 @@ mod tests {
             session: SessionId(session),
             priority: Priority::new(priority).unwrap(),
             here,
+            since: session,
             elsewhere: [false; 2],
             yielding: true,
         }
@@ -305,9 +316,11 @@ mod tests {
                 let victim = self.here.iter().find(|s| s.session == *session).unwrap();
                 assert!(victim.holds(description.other()), "brought down to nothing");
                 assert!(!second || victim.priority < newcomer.priority);
-                let lower =
-                    |s: &&Standing| s.session != newcomer.session && s.priority < victim.priority;
-                let mut others = self.here.iter().filter(spared).filter(lower);
+                let sooner = |s: &&Standing| {
+                    (s.priority, Reverse(s.since)) < (victim.priority, Reverse(victim.since))
+                };
+                let asks = |s: &&Standing| s.session != newcomer.session;
+                let mut others = self.here.iter().filter(spared).filter(asks).filter(sooner);
                 assert!(others.all(|s| s.spare(description.other()).is_none()), "lowest first");
             }
             for (session, description) in bring_down {

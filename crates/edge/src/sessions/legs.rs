@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -21,8 +21,10 @@ use crate::{
     relay::{Demand, Relay},
 };
 
+/// A client that was told to let go, and does not, is told again: it may have been busy taking the leg up.
+const TELL_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A client that was told to let go has done so by then.
-const LET_GO_WITHIN: Duration = Duration::from_secs(1);
+const LET_GO_WITHIN: Duration = Duration::from_secs(3);
 /// One that has not is left in peace for this long.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -78,8 +80,10 @@ impl Sessions {
         entry.legs[description.index()] = Some(Serving { id, relay: relay.clone(), told: None });
         tracing::info!(%session, %description, "leg attached");
         for (session, description) in bring_down {
-            if let Some(entry) = held.get_mut(&session) {
-                entry.bring_down(session, description, now);
+            if let Some(entry) = held.get_mut(&session)
+                && let Some(leg) = entry.bring_down(session, description, now)
+            {
+                tokio::spawn(insist(Arc::downgrade(self), leg));
             }
         }
         self.handle_in(&mut held, session, Event::Subscribed { description });
@@ -118,6 +122,21 @@ impl Sessions {
         here.retain(|standing| standing.session != session);
         let decision = admission::decide(self.capacity, &here, session, description, kbps);
         decision != Decision::Refuse
+    }
+
+    /// Tells a client again to let a leg go; false if that is not needed any more.
+    fn tell_again(&self, leg: Leg) -> bool {
+        let mut held = self.lock();
+        let room = admission::all_fit(self.capacity, &standings(&held, Instant::now()));
+        let Some(entry) = held.get_mut(&leg.session) else { return false };
+        let serving = entry.legs[leg.description.index()].as_mut();
+        let Some(serving) = serving.filter(|serving| serving.id == leg.id) else { return false };
+        if room {
+            serving.told = None;
+            return false;
+        }
+        entry.tell(ToViewer::LetGo { description: leg.description });
+        true
     }
 
     fn rejected(&self, entry: Option<&Session>, code: RejectCode, reason: &str) -> Rejected {
@@ -185,13 +204,30 @@ impl Session {
         self.client.is_some() && !asked
     }
 
-    fn bring_down(&mut self, session: SessionId, description: Description, now: Instant) {
-        if let Some(leg) = &mut self.legs[description.index()] {
-            leg.told = Some(now);
-        }
+    fn bring_down(
+        &mut self,
+        session: SessionId,
+        description: Description,
+        now: Instant,
+    ) -> Option<Leg> {
+        let leg = self.legs[description.index()].as_mut()?;
+        leg.told = Some(now);
+        let id = leg.id;
         let priority = self.priority();
         tracing::info!(%session, %description, %priority, "brought down to one description");
         self.tell(ToViewer::LetGo { description });
+        Some(Leg { session, description, id })
+    }
+}
+
+/// Tells a client again and again to let a leg go, for a bounded time.
+async fn insist(sessions: Weak<Sessions>, leg: Leg) {
+    let told = Instant::now();
+    while told.elapsed() < LET_GO_WITHIN {
+        tokio::time::sleep(TELL_AGAIN_AFTER).await;
+        if !sessions.upgrade().is_some_and(|sessions| sessions.tell_again(leg)) {
+            return;
+        }
     }
 }
 
@@ -201,6 +237,7 @@ fn standings(held: &HashMap<SessionId, Session>, now: Instant) -> Vec<Standing> 
             session: *id,
             priority: session.priority(),
             here: Description::BOTH.map(|description| session.place(description, now)),
+            since: session.legs.iter().flatten().map(|leg| leg.id).max().unwrap_or(0),
             elsewhere: session.elsewhere,
             yielding: session.yields(now),
         })

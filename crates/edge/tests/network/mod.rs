@@ -429,7 +429,12 @@ impl Coordinator {
                         None => return,
                     },
                     message = receiver.receive_json() => match message {
-                        Ok(Some(message)) => { let _ = hears.send(message); }
+                        Ok(Some(message)) => {
+                            if matches!(message, FromNode::Report(_)) {
+                                sender.send_json(&registered).await.unwrap();
+                            }
+                            let _ = hears.send(message);
+                        }
                         _ => return,
                     },
                 }
