@@ -18,16 +18,19 @@ use gibbon_handoff::{InfoSender, Source};
 use gibbon_media::{Description, NodeId, SessionId};
 use serde::Serialize;
 
-use crate::view;
+use crate::{
+    drain::{self, Drain, RollingRestart, Undrain},
+    view,
+};
 
-/// How often a hand-off that is waited for is looked at.
-const POLL: Duration = Duration::from_millis(200);
+/// How often what is waited for is looked at.
+pub const POLL: Duration = Duration::from_millis(200);
 /// Every hand-off has ended by then; its steps are all bounded.
 const WAIT_AT_MOST: Duration = Duration::from_secs(120);
-/// How long the coordinator may be away while a hand-off is waited for: a new start takes it up again.
-const AWAY_AT_MOST: Duration = Duration::from_secs(15);
+/// How long the coordinator may be away while something is waited for: a new start takes it up again.
+pub const AWAY_AT_MOST: Duration = Duration::from_secs(15);
 
-/// See what a Gibbon network does, and hand sessions off from edge to edge.
+/// See what a Gibbon network does, hand sessions off from edge to edge, and empty edges.
 #[derive(Parser)]
 #[command(
     name = "gibbonctl",
@@ -39,8 +42,12 @@ Examples:
   gibbonctl handoff 3f2a --to edge-b       move it to edge-b
   gibbonctl handoff 3f2a --description 1   move one description only
   gibbonctl watch                          follow what happens
+  gibbonctl drain edge-a                   empty edge-a: its viewers see nothing, then it exits
+  gibbonctl drain edge-a --stay --no-wait  empty it and keep it, to be taken back with undrain
+  gibbonctl rolling-restart                drain each edge in turn, for its supervisor to restart
 
-Exit code: 0 done, 1 refused or failed (with --wait: also rolled back), 2 wrong usage."
+Exit code: 0 done, 1 refused or failed (with --wait: also rolled back), 2 wrong usage,
+3 the deadline of a drain cut legs."
 )]
 pub struct Options {
     /// Where the coordinator's portal is
@@ -82,6 +89,12 @@ enum Command {
     Handoffs,
     /// Hand a session off to another edge, one description at a time
     Handoff(Handoff),
+    /// Empty an edge: hand all its sessions off to others, then let it exit
+    Drain(Drain),
+    /// Take a drain back
+    Undrain(Undrain),
+    /// Drain each edge in turn, to be restarted by its supervisor
+    RollingRestart(RollingRestart),
     /// Follow what happens, a line for each event, until Ctrl-C
     Watch,
 }
@@ -163,6 +176,9 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Handoffs => show(json, &portal.handoffs()?, |handoffs| view::handoffs(handoffs)),
         Command::Watch => watch(json, &portal),
         Command::Handoff(handoff) => start_handoff(json, &portal, &handoff),
+        Command::Drain(drain) => drain::drain(json, &portal, &drain),
+        Command::Undrain(undrain) => drain::undrain(json, &portal, &undrain),
+        Command::RollingRestart(restart) => drain::rolling_restart(json, &portal, &restart),
     }
 }
 
@@ -175,7 +191,8 @@ fn show<T: Serialize>(
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(text: &str) -> std::io::Result<()> {
+/// A line, or some, for people.
+pub fn print(text: &str) -> std::io::Result<()> {
     writeln!(stdout(), "{}", text.trim_end())
 }
 

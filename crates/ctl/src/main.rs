@@ -1,6 +1,9 @@
-//! The binary `gibbonctl`: what is there, what happens, and hand-offs by hand.
+//! The binary `gibbonctl`: what is there, what happens, hand-offs by hand, and edges that are emptied.
 
 mod command;
+mod drain;
+mod duration;
+mod leaving;
 mod table;
 mod view;
 

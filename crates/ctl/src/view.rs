@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gibbon_control::{
-    node::Location,
+    node::{Draining, Location},
     portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, StreamInfo},
     process,
 };
@@ -17,23 +17,48 @@ const NONE: &str = "-";
 
 /// `gibbonctl nodes`.
 pub fn nodes(nodes: &[NodeInfo]) -> String {
-    let heading =
-        ["NODE", "ROLE", "ADDRESS", "STATE", "LEGS", "UPSTREAMS", "DOWNSTREAMS", "LOCATION"];
-    let row = |table: Table<8>, node: &NodeInfo| {
-        let age = Duration::from_millis(node.report_age_ms);
-        let legs = format!("{} of {}", node.legs, node.capacity_legs);
+    let heading = [
+        "NODE",
+        "ROLE",
+        "ADDRESS",
+        "STATE",
+        "LEGS",
+        "KBIT/S",
+        "UPSTREAMS",
+        "DOWNSTREAMS",
+        "DOMAIN",
+        "LOCATION",
+    ];
+    let row = |table: Table<10>, node: &NodeInfo| {
+        let of = |carries: String, most: Option<String>| match (node.role, most) {
+            (Role::Edge, Some(most)) => format!("{carries} of {most}"),
+            (Role::Edge, None) => carries,
+            _ => NONE.into(),
+        };
         table.row([
             node.id.to_string(),
             node.role.to_string(),
             node.address.to_string(),
-            if node.up { "up".into() } else { format!("lost {} s ago", age.as_secs()) },
-            if node.role == Role::Edge { legs } else { NONE.into() },
+            state(node),
+            of(node.legs.to_string(), Some(node.capacity_legs.to_string())),
+            of(node.kbps.to_string(), node.capacity_kbps.map(|most| most.to_string())),
             node.upstreams.len().to_string(),
             node.downstreams.to_string(),
+            node.failure_domain.clone().unwrap_or(NONE.into()),
             node.location.map_or(NONE.into(), location),
         ])
     };
     nodes.iter().fold(Table::new(heading), row).render("no node has registered")
+}
+
+fn state(node: &NodeInfo) -> String {
+    let age = Duration::from_millis(node.report_age_ms);
+    match node.draining {
+        _ if !node.up => format!("lost {} s ago", age.as_secs()),
+        None => "up".into(),
+        Some(Draining { stay: true, .. }) => "draining, stays".into(),
+        Some(_) => "draining".into(),
+    }
 }
 
 /// `gibbonctl streams`.
@@ -55,9 +80,18 @@ pub fn streams(streams: &[StreamInfo]) -> String {
 
 /// `gibbonctl sessions`.
 pub fn sessions(sessions: &[SessionInfo]) -> String {
-    let heading =
-        ["SESSION", "STREAM", "ORIGIN", "DESCRIPTION 0", "DESCRIPTION 1", "CLIENT", "HAND-OFF"];
-    let row = |table: Table<7>, session: &SessionInfo| {
+    let heading = [
+        "SESSION",
+        "STREAM",
+        "ORIGIN",
+        "DESCRIPTION 0",
+        "DESCRIPTION 1",
+        "PLACEMENT",
+        "PRIORITY",
+        "CLIENT",
+        "HAND-OFF",
+    ];
+    let row = |table: Table<9>, session: &SessionInfo| {
         let client = if session.client.connected { "connected" } else { "away" };
         table.row([
             session.session.to_string(),
@@ -65,6 +99,8 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
             node(session.origin.as_ref()),
             node(session.edges[0].as_ref()),
             node(session.edges[1].as_ref()),
+            session.placement.to_string(),
+            session.priority.to_string(),
             match session.client.location {
                 Some(at) => format!("{client} at {}", location(at)),
                 None => client.into(),
@@ -239,15 +275,15 @@ mod tests {
         assert_eq!(
             sessions(&[session, lost]),
             "\
-SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT                HAND-OFF
-00000000000000ab  live/bbb  studio  edge-a         edge-b         connected at 52.5,13  0000000000000001
-00000000000000ab  live/bbb  -       -              -              away                  -"
+SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  PLACEMENT  PRIORITY  CLIENT                HAND-OFF
+00000000000000ab  live/bbb  studio  edge-a         edge-b         diverse    5         connected at 52.5,13  0000000000000001
+00000000000000ab  live/bbb  -       -              -              diverse    5         away                  -"
         );
         assert_eq!(sessions(&[]), "no session");
     }
 
     #[test]
-    fn a_lost_node_says_since_when() {
+    fn a_node_says_whether_it_is_up_draining_or_lost_since_when() {
         let edge = NodeInfo {
             id: id("edge-a"),
             role: Role::Edge,
@@ -266,6 +302,12 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT        
             upstreams: Vec::new(),
             report_age_ms: 200,
         };
+        let leaving = NodeInfo {
+            failure_domain: Some("rack-1".into()),
+            capacity_kbps: Some(9000),
+            draining: Some(Draining { within_ms: 60_000, rate: 20.0, stay: false }),
+            ..edge.clone()
+        };
         let origin = NodeInfo {
             id: id("studio"),
             role: Role::Origin,
@@ -274,11 +316,12 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  CLIENT        
             ..edge.clone()
         };
         assert_eq!(
-            nodes(&[edge, origin]),
+            nodes(&[edge, leaving, origin]),
             "\
-NODE    ROLE    ADDRESS         STATE          LEGS      UPSTREAMS  DOWNSTREAMS  LOCATION
-edge-a  edge    127.0.0.1:4500  up             4 of 200  0          1            -
-studio  origin  127.0.0.1:4500  lost 12 s ago  -         0          1            -"
+NODE    ROLE    ADDRESS         STATE          LEGS      KBIT/S        UPSTREAMS  DOWNSTREAMS  DOMAIN  LOCATION
+edge-a  edge    127.0.0.1:4500  up             4 of 200  4000          0          1            -       -
+edge-a  edge    127.0.0.1:4500  draining       4 of 200  4000 of 9000  0          1            rack-1  -
+studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             0          1            -       -"
         );
     }
 
