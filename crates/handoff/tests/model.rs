@@ -620,7 +620,8 @@ fn every_way_to_prefetch_keeps_the_promises_whatever_goes_wrong() {
 #[ignore = "larger than continuous integration allows"]
 fn more_wishes_and_faults_together_break_no_promise() {
     check(Handoffs { wishes: 3, ..Handoffs::default() });
-    check(Handoffs { faults: 1, wishes: 2, ..Handoffs::default() });
+    let (at, moves) = ([STANDBY, A], vec![Description::One]);
+    check(Handoffs { faults: 1, wishes: 2, at, moves, ..Handoffs::default() });
 }
 
 #[test]
