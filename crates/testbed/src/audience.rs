@@ -8,10 +8,20 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use gibbon_control::{portal::SessionInfo, report::Report};
 use gibbon_media::{Placement, SessionId};
-use gibbon_testbed::{Network, Player, PlayerOptions};
+use gibbon_testbed::{Network, Player, PlayerOptions, Setup};
 
+/// What is watched.
+pub const STREAM: &str = "live/bbb";
+/// Who publishes it.
+pub const ORIGIN: &str = "origin-1";
+/// An edge that nothing befalls, with room for the control viewer alone: what that viewer sees is the
+/// machine's doing.
+pub const CONTROL_EDGE: &str = "edge-z";
+/// Origins fall behind while a machine starts many processes at once: players join after so much.
+const HISTORY: Duration = Duration::from_secs(2);
 /// No run is longer; players are told to end before.
 const LONGEST: f64 = 24.0 * 3600.0;
+const CONTROL: &str = "control";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Plays until it is told to end.
@@ -19,29 +29,42 @@ pub fn watch(network: &Network, name: &str, options: PlayerOptions) -> anyhow::R
     network.play(name, &PlayerOptions { duration: Duration::from_secs_f64(LONGEST), ..options })
 }
 
+/// Adds the edge of the control viewer.
+pub fn with_control_edge(setup: Setup) -> Setup {
+    let setup = setup.edges(&[CONTROL_EDGE]).domains(&[CONTROL_EDGE]);
+    setup.edge_with(CONTROL_EDGE, &["--capacity-legs", "2"])
+}
+
+/// Starts the control viewer, once there is something to see.
+pub fn control(network: &Network) -> anyhow::Result<Audience> {
+    network.await_history(ORIGIN, HISTORY)?;
+    let options = PlayerOptions::new(STREAM, 0.0).at(CONTROL_EDGE).no_decode();
+    Audience::of(vec![watch(network, CONTROL, options)?])
+}
+
 /// All players of a run and their sessions.
 #[derive(Debug, Default)]
 pub struct Audience {
-    players: BTreeMap<String, (Player, Placement)>,
+    players: BTreeMap<String, Player>,
     sessions: BTreeMap<SessionId, String>,
 }
 
 impl Audience {
-    /// Waits until each of these plays. They have asked for these placements.
-    pub fn of(players: Vec<(Player, Placement)>) -> anyhow::Result<Self> {
+    /// Waits until each of these plays.
+    pub fn of(players: Vec<Player>) -> anyhow::Result<Self> {
         let mut audience = Self::default();
-        for (player, placement) in players {
+        for player in players {
             player.playing()?;
             let name = player.process.name().to_owned();
             audience.sessions.insert(player.session()?, name.clone());
-            audience.players.insert(name, (player, placement));
+            audience.players.insert(name, player);
         }
         Ok(audience)
     }
 
     /// Fails if a player has ended.
     pub fn is_there(&mut self) -> anyhow::Result<()> {
-        for (name, (player, _)) in &mut self.players {
+        for (name, player) in &mut self.players {
             if let Some(status) = player.process.ended()? {
                 bail!("{name} has ended with {status}; see its log");
             }
@@ -60,17 +83,14 @@ impl Audience {
     /// or all sessions, if each has.
     pub fn settled(&self, network: &Network) -> anyhow::Result<BTreeMap<String, SessionInfo>> {
         let sessions = self.sessions(network)?;
-        for (name, (_, placement)) in &self.players {
+        for name in self.players.keys() {
             let session = sessions.get(name).with_context(|| format!("{name} has no session"))?;
             let [Some(zero), Some(one)] = &session.edges else {
                 bail!("{name} has not both descriptions: {:?}", session.edges);
             };
             ensure!(session.handoff.is_none(), "{name} is being handed off");
-            ensure!(session.placement == *placement, "{name} is {}", session.placement);
-            ensure!(
-                *placement == Placement::Together || zero != one,
-                "{name} has both legs at {zero}"
-            );
+            let diverse = session.placement == Placement::Diverse;
+            ensure!(!diverse || zero != one, "{name} has both legs at {zero}");
         }
         let nodes = network.portal.nodes()?;
         let lost = nodes.iter().find(|node| !node.up || node.draining.is_some());
@@ -100,13 +120,18 @@ impl Audience {
         }
     }
 
+    /// Ends the only player, the control viewer, and reads its report.
+    pub fn end_control(self) -> anyhow::Result<Report> {
+        self.end()?.remove(CONTROL).context("the control viewer left no report")
+    }
+
     /// Tells all players to end, and reads their reports.
     pub fn end(self) -> anyhow::Result<BTreeMap<String, Report>> {
         let mut reports = BTreeMap::new();
-        for (player, _) in self.players.values() {
+        for player in self.players.values() {
             player.process.signal(rustix::process::Signal::TERM)?;
         }
-        for (name, (mut player, _)) in self.players {
+        for (name, mut player) in self.players {
             let status = player.process.stop()?;
             ensure!(status.success(), "{name} ended with {status}; see its log");
             reports.insert(name, player.report()?);

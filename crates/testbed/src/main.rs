@@ -4,7 +4,6 @@ mod audience;
 mod chaos;
 mod demo;
 mod outages;
-mod pulse;
 mod reliability;
 mod samples;
 mod soak;

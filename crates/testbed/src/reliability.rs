@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use gibbon_control::{portal::SessionInfo, process, report::Report};
 use gibbon_media::Placement;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, seen::Span};
 
 use crate::{
-    audience::{Audience, watch},
+    audience::{Audience, STREAM, control, watch, with_control_edge},
     samples::{Configuration, Kill, Sample, histogram, samples, summaries, table, void},
 };
 
@@ -42,9 +42,6 @@ pub struct Options {
 }
 
 const EDGES: [&str; 4] = ["edge-a", "edge-b", "edge-c", "edge-d"];
-/// It is never killed, and has room for the control viewer alone.
-const CONTROL_EDGE: &str = "edge-z";
-const STREAM: &str = "live/bbb";
 /// An edge is started again this long after its death: what replaces a lost machine takes longer, and an
 /// edge that answers at once would tell its clients that their connection is gone.
 const RESTART_AFTER: Duration = Duration::from_secs(2);
@@ -56,21 +53,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.folder.exists() {
         std::fs::remove_dir_all(&options.folder)?;
     }
-    let setup = Setup::bbb(&EDGES)
-        .edges(&[CONTROL_EDGE])
-        .domains(&EDGES)
-        .domains(&[CONTROL_EDGE])
-        .edge_with(CONTROL_EDGE, &["--capacity-legs", "2"]);
+    let setup = with_control_edge(Setup::bbb(&EDGES).domains(&EDGES));
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
-    let control = PlayerOptions::new(STREAM, 0.0).at(CONTROL_EDGE).no_decode();
-    let mut control =
-        Audience::of(vec![(watch(&network, "control", control)?, Placement::Together)])?;
+    let mut control = control(&network)?;
     let (players, configurations) = start_players(&network, options)?;
     let mut audience = Audience::of(players)?;
-    let kills = kill_all(&network, options, &mut audience, &mut control)?;
+    let kills = kill_all(&network, options, &configurations, &mut audience, &mut control)?;
     let reports = audience.end()?;
-    let control = control.end()?.remove("control").context("the control viewer left no report")?;
+    let control = control.end_control()?;
     let well = conclude(options, &kills, &configurations, &reports, &control)?;
     network.stop()?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -81,7 +72,7 @@ type Configurations = BTreeMap<String, Configuration>;
 fn start_players(
     network: &Network,
     options: &Options,
-) -> anyhow::Result<(Vec<(Player, Placement)>, Configurations)> {
+) -> anyhow::Result<(Vec<Player>, Configurations)> {
     let (mut players, mut configurations) = (Vec::new(), Configurations::new());
     // In turn, so that those that decode are of different configurations.
     for n in 0..options.players {
@@ -95,7 +86,7 @@ fn start_players(
                     .playout_delay(*playout_delay_ms);
                 let decodes = players.len() < options.decoding;
                 let play = if decodes { play } else { play.no_decode() };
-                players.push((watch(network, &name, play)?, placement));
+                players.push(watch(network, &name, play)?);
                 configurations.insert(name, configuration);
             }
         }
@@ -107,6 +98,7 @@ fn start_players(
 fn kill_all(
     network: &Network,
     options: &Options,
+    configurations: &Configurations,
     audience: &mut Audience,
     control: &mut Audience,
 ) -> anyhow::Result<Vec<Kill>> {
@@ -117,6 +109,10 @@ fn kill_all(
         control.is_there()?;
         let settled = audience.settle(network, SETTLE_WITHIN);
         let settled = settled.with_context(|| format!("after {} kills", kills.len()))?;
+        for (name, session) in &settled {
+            let asked = configurations.get(name).map(|c| c.placement());
+            ensure!(asked == Some(session.placement), "{name} is {}", session.placement);
+        }
         std::thread::sleep(every.saturating_sub(last.elapsed()));
         let now = process::now().0;
         if let Some(kill) = kills.last_mut() {
