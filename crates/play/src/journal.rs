@@ -16,7 +16,7 @@ const MAX_RECORDS: usize = 4096;
 const MAX_SPANS: usize = 65_536;
 
 /// The cause of a recovery from an edge that asked to be left.
-const LEAVING: &str = "leaving";
+pub const LEAVING: &str = "leaving";
 
 /// What is noted of a session.
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use gibbon_mdc::{AudioStats, ByteStats, FrameStats, Stats, TextStats};
 use gibbon_media::{Description, NodeId};
 
 use crate::{
+    journal::LEAVING,
     report::{HandoffRecord, Recovery, Report},
     timeline::duration,
 };
@@ -216,6 +217,10 @@ fn recovery(recovery: &Recovery) -> Line {
         }
         _ => format!("nobody took over description {description}"),
     };
+    if cause == LEAVING {
+        return Line::named("crossing")
+            .and(Ink::Plain, &format!("{from} wanted to be left: {text}"));
+    }
     Line::named("recovery").and(Ink::Warn, &format!("{from} lost ({cause}): {text}"))
 }
 

@@ -116,6 +116,7 @@ impl Engine {
     fn close_connection(&mut self, edge: &NodeId) {
         let legs: Vec<_> = self.legs.values().map(|leg| leg.id.clone()).collect();
         for leg in legs.into_iter().filter(|leg| leg.edge == *edge) {
+            self.edges.cancel(&leg);
             self.forget(&leg);
         }
         self.leaving.remove(edge);

@@ -81,6 +81,15 @@ fn an_edge_being_attached_stands_beside_the_one_that_delivers() {
 }
 
 #[test]
+fn a_description_that_is_done_without_says_why() {
+    let mut one_handed = snapshot(5000);
+    one_handed.legs[1] = None;
+    one_handed.without[1] = Some("let go: edge full");
+    let lines = render(&one_handed, 80, false);
+    assert_eq!(lines[2], "  description 1  let go: edge full");
+}
+
+#[test]
 fn what_comes_from_outside_cannot_drive_the_terminal() {
     let mut hostile = snapshot(5000);
     hostile.caption = Some(format!("\x1b[2J\r\n\x07\u{9b}H{}", "x".repeat(10_000)));
@@ -210,4 +219,6 @@ fn the_summary_names_a_lost_edge_and_who_took_over() {
     assert!(summarised(&report).contains(told));
     report.recoveries[0].attached_ms = None;
     assert!(summarised(&report).contains("nobody took over description 0"));
+    report.recoveries[0].cause = "leaving".into();
+    assert!(!summarised(&report).contains("lost"));
 }
