@@ -115,7 +115,8 @@ impl Manager {
         let running = stage.running.get(&need.edge).map_or(&[][..], Vec::as_slice);
         let of_this_cause = running.iter().filter(|cause| **cause == need.cause).count();
         let may = match need.cause {
-            Cause::Load => of_this_cause < RELIEVED_AT_ONCE,
+            // One begun before it may have been enough.
+            Cause::Load => of_this_cause < RELIEVED_AT_ONCE && self.hot.contains(&need.edge),
             _ => running.len() < drain::AT_ONCE,
         };
         if !may || self.handoffs.running() >= MAX_RUNNING {
@@ -140,6 +141,10 @@ impl Manager {
             return Vec::new();
         };
         stage.note(need, &answer);
+        if need.cause == Cause::Load {
+            let leaving = self.handoffs.legs_leaving();
+            self.hot = hot_edges(&self.hot, &stage.candidates, &leaving);
+        }
         self.outputs(now, effects)
     }
 

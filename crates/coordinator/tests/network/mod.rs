@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use gibbon_control::{
-    GrantSigner, GrantVerifier,
+    Grant, GrantSigner, GrantVerifier,
     node::{FromNode, NodeAddress, NodeReport, SessionReport, ToNode},
-    portal::{Event, HandoffInfo, HandoffRequest, SessionRequest, SessionTicket},
-    session::ClientReport,
+    portal::{Event, HandoffInfo, HandoffOutcome, HandoffRequest, SessionRequest, SessionTicket},
+    session::{ClientReport, Complaint},
 };
 use gibbon_coordinator::{
     manager::{Manager, Output, Refusal},
     registry::{LinkId, NodeRefusal},
 };
-use gibbon_handoff::{FromClient, FromEdge, Report, Term, ToClient, ToEdge};
+use gibbon_handoff::{Cause, FromClient, FromEdge, Reason, Report, Term, ToClient, ToEdge};
 use gibbon_media::{
     Catalog, Description, GroupId, HandoffId, MediaTime, NodeId, Placement, Priority, Role, Scheme,
     SessionId,
@@ -112,6 +112,44 @@ impl Network {
         self.take(out);
     }
 
+    pub fn register_with_capacity(&mut self, name: &str, legs: u32) {
+        let FromNode::Register { node, location, failure_domain, capacity_kbps, .. } =
+            registration(name)
+        else {
+            unreachable!()
+        };
+        let register = FromNode::Register {
+            node,
+            location,
+            failure_domain,
+            capacity_legs: legs,
+            capacity_kbps,
+        };
+        let out = self.manager.register(self.now, link(name), register).unwrap();
+        self.take(out);
+    }
+
+    /// The grants that a session was given anew since this was last asked, none of them twice.
+    pub fn renewed(&mut self, session: SessionId) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        for (_, message) in std::mem::take(&mut self.said) {
+            if let ToNode::Renew { session: of, grant, .. } = message
+                && of == session
+            {
+                grants.push(self.verifier.verify(&grant, self.now).unwrap());
+            }
+        }
+        grants.dedup();
+        grants
+    }
+
+    /// Time passes in one leap, which is nobody's silence.
+    pub fn leap(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let out = self.manager.handle_time(self.now);
+        self.take(out);
+    }
+
     pub fn says(&mut self, name: &str, message: FromNode) -> Result<(), NodeRefusal> {
         let out = self.manager.node_says(self.now, &id(name), link(name), message)?;
         self.take(out);
@@ -159,8 +197,10 @@ impl Network {
     }
 
     /// What a node last reported, as the manager's view of sessions and streams tells.
-    fn held(&self, name: &str) -> NodeReport {
-        let mut report = NodeReport::default();
+    pub fn held(&self, name: &str) -> NodeReport {
+        let nodes = self.manager.nodes(self.now);
+        let draining = nodes.iter().find(|node| node.id == id(name)).and_then(|node| node.draining);
+        let mut report = NodeReport { draining, ..NodeReport::default() };
         if name == "studio" {
             report.streams.push(catalog("live/bbb"));
         }
@@ -180,6 +220,55 @@ impl Network {
         let (ticket, out) = self.manager.create_session(self.now, session, request)?;
         self.take(out);
         Ok(ticket)
+    }
+
+    /// A session whose legs are at `zero` and `one`, as its edges and its client say.
+    pub fn watching_at(&mut self, request: SessionRequest, zero: &str, one: &str) -> SessionId {
+        let session = self.create(request).unwrap().session;
+        self.at(session, zero, one, 1);
+        session
+    }
+
+    /// The legs of a session are at `zero` and `one` from now on, as its edges and its client say.
+    pub fn at(&mut self, session: SessionId, zero: &str, one: &str, revision: u64) {
+        self.client_says(session, revision, legs(zero, one), &[]);
+        for edge in ["edge-a", "edge-b", "edge-c"] {
+            let held = self.held(edge);
+            self.report(edge, held).unwrap();
+        }
+    }
+
+    /// The client says where its legs are, and complains of some, for half a second.
+    pub fn client_says(
+        &mut self,
+        session: SessionId,
+        revision: u64,
+        legs: [Option<NodeId>; 2],
+        bad: &[Description],
+    ) {
+        let complaint = |d: &Description| Complaint {
+            description: *d,
+            edge: legs[d.index()].clone().unwrap(),
+            reason: Reason::Late,
+            for_ms: 500,
+        };
+        let complaints = bad.iter().map(complaint).collect();
+        let hands = Report { revision, legs, order: None, answer: None };
+        let report = ClientReport { hands, complaints };
+        self.says("edge-a", FromNode::Client { session, report }).unwrap();
+    }
+
+    /// The hand-offs under way, as session, cause, and moves as (description, from, to).
+    pub fn running(&self) -> Vec<(SessionId, Cause, Vec<(u8, String, String)>)> {
+        let of = |info: HandoffInfo| {
+            let name = |edge: &NodeId| edge.as_str().trim_start_matches("edge-").to_owned();
+            let moves = info.moves.iter();
+            let moves =
+                moves.map(|leg| (u8::from(leg.description), name(&leg.from), name(&leg.to)));
+            (info.session, info.cause, moves.collect())
+        };
+        let all = self.manager.handoffs().into_iter();
+        all.filter(|info| info.outcome == HandoffOutcome::Running).map(of).collect()
     }
 
     /// A session that both descriptions are delivered to by edge a.
@@ -277,6 +366,11 @@ pub fn watch(edge: Option<&str>) -> SessionRequest {
         placement: None,
         priority: Priority::default(),
     }
+}
+
+/// The same, on two edges.
+pub fn watch_diverse() -> SessionRequest {
+    SessionRequest { placement: Some(Placement::Diverse), ..watch(None) }
 }
 
 /// The same, on one edge that the coordinator selects.

@@ -1,0 +1,311 @@
+//! What the coordinator does without being asked: edges are emptied, lost legs moved, sessions spread anew,
+//! bad and overloaded edges left, standbys renewed.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod network;
+
+use std::time::Duration;
+
+use gibbon_control::{
+    node::{Draining, NodeReport, ToNode},
+    portal::{DrainRequest, HandoffRequest},
+};
+use gibbon_coordinator::{
+    care::{FIRST_BACK_OFF, NETWORK_REST},
+    drain::AT_ONCE,
+    manager::Refusal,
+    upkeep::{GRANT_FOR, LEAVE_LOST_AFTER, SPREAD_AFTER},
+};
+use gibbon_handoff::{Cause, FromEdge, Reason, ToEdge};
+use gibbon_media::{Description, SessionId};
+use network::*;
+
+const ALL: [&str; 4] = ["studio", "edge-a", "edge-b", "edge-c"];
+const BUT_A: [&str; 3] = ["studio", "edge-b", "edge-c"];
+
+fn leg(description: u8, from: &str, to: &str) -> (u8, String, String) {
+    (description, from.into(), to.into())
+}
+
+/// A network whose coordinator no longer merely looks on.
+fn network() -> Network {
+    let mut network = Network::started(1);
+    network.pass(4 * SECOND, &ALL);
+    network.said.clear();
+    network
+}
+
+fn drain(network: &mut Network, edge: &str, rate: f64) -> Result<(), Refusal> {
+    let request = DrainRequest { rate, ..DrainRequest::default() };
+    let (_, out) = network.manager.drain(network.now, &id(edge), &request)?;
+    network.take(out);
+    Ok(())
+}
+
+/// The edge it was sent to refuses what is being prefetched for `session`.
+fn refuse(network: &mut Network, session: SessionId) {
+    let orders = network.edge_orders().into_iter();
+    let of_this = orders.filter_map(|(_, edge, order)| match order {
+        ToEdge::Prefetch { session: s, order, .. } if s == session => Some((edge.id, order)),
+        _ => None,
+    });
+    let (edge, order) = of_this.last().unwrap();
+    let refused = FromEdge::Refused { order, reason: Reason::Full };
+    network.edge_answers(edge.as_str(), session, refused);
+}
+
+#[test]
+fn every_session_of_an_edge_that_is_emptied_is_moved_and_nothing_comes_there() {
+    let mut network = network();
+    let together = network.watching_at(watch(Some("edge-a")), "edge-a", "edge-a");
+    let diverse = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    let elsewhere = network.watching_at(watch_diverse(), "edge-b", "edge-c");
+    drain(&mut network, "edge-a", 20.0).unwrap();
+    assert!(
+        network.said.iter().any(|(edge, m)| *edge == id("edge-a") && matches!(m, ToNode::Drain(_)))
+    );
+    network.pass(SECOND, &ALL);
+    let running = network.running();
+    assert_eq!(running.iter().map(|(s, ..)| *s).collect::<Vec<_>>(), [together, diverse]);
+    assert!(running.iter().all(|(_, cause, _)| *cause == Cause::Drain));
+    assert_eq!(running[0].2.len(), 2);
+    assert_eq!(running[1].2, [leg(0, "a", "c")], "clear of the other leg's edge");
+    assert!(network.manager.session(elsewhere).unwrap().handoff.is_none());
+    for _ in 0..4 {
+        let ticket = network.create(watch(None)).unwrap();
+        let named = ticket.edges.iter().chain(&ticket.standbys);
+        assert!(named.clone().all(|edge| edge.id != id("edge-a")), "{ticket:?}");
+    }
+    let refused = network.create(watch(Some("edge-a"))).unwrap_err().to_string();
+    assert!(refused.contains("edge-a cannot take it: it is being emptied; edge-"), "{refused}");
+}
+
+#[test]
+fn with_nowhere_to_go_an_edge_is_not_emptied_and_nothing_changes() {
+    let mut network = network();
+    let session = network.watching();
+    for edge in ["edge-b", "edge-c"] {
+        network.manager.link_closed(network.now, &id(edge), link(edge), true);
+    }
+    let refused = drain(&mut network, "edge-a", 20.0).unwrap_err();
+    assert!(matches!(refused, Refusal::NowhereToGo { legs: 2, .. }));
+    let nowhere = "edge-a carries 2 legs and there is nowhere to move them: no edge is eligible: ";
+    assert!(refused.to_string().starts_with(nowhere), "{refused}");
+    assert!(network.manager.nodes(network.now).iter().all(|node| node.draining.is_none()));
+    assert!(network.said.is_empty());
+    network.manager.end_session(network.now, session).unwrap();
+    network.edge_serves("edge-a", vec![]);
+    assert_eq!(drain(&mut network, "edge-a", 20.0), Ok(()), "an edge without legs may leave");
+    assert_eq!(drain(&mut network, "edge-x", 20.0), Err(Refusal::NoNode(id("edge-x"))));
+    assert_eq!(drain(&mut network, "edge-b", 20.0), Err(Refusal::Down(id("edge-b"))));
+    assert!(matches!(drain(&mut network, "studio", 20.0), Err(Refusal::NotAnEdge(..))));
+    assert!(matches!(drain(&mut network, "edge-a", 0.0), Err(Refusal::OutOfBounds(_))));
+}
+
+#[test]
+fn a_drain_keeps_to_its_rate_and_to_so_many_at_once_and_can_be_taken_back() {
+    let mut network = network();
+    for _ in 0..AT_ONCE + 8 {
+        network.watching_at(watch_together(), "edge-a", "edge-a");
+    }
+    ["edge-a", "edge-b"].iter().for_each(|edge| network.register_with_capacity(edge, 1000));
+    drain(&mut network, "edge-a", 4.0).unwrap();
+    network.pass(2 * SECOND, &ALL);
+    let begun = network.manager.handoffs().len();
+    assert!((8..=10).contains(&begun), "{begun}");
+    drain(&mut network, "edge-a", 1000.0).unwrap();
+    network.pass(SECOND / 2, &ALL);
+    assert_eq!(network.running().len(), AT_ONCE);
+    let out = network.manager.undrain(network.now, &id("edge-a")).unwrap();
+    network.take(out);
+    assert!(network.said.iter().any(|(_, message)| matches!(message, ToNode::Undrain)));
+    let begun = network.manager.handoffs().len();
+    network.pass(20 * SECOND, &ALL);
+    assert_eq!(network.manager.handoffs().len(), begun, "the rest stays");
+}
+
+#[test]
+fn an_edge_that_drains_by_itself_is_emptied_the_same() {
+    let mut network = network();
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    let draining = Some(Draining { within_ms: 30_000, rate: 20.0, stay: false });
+    let report = NodeReport { draining, ..network.held("edge-a") };
+    network.report("edge-a", report).unwrap();
+    network.pass(SECOND / 4, &BUT_A);
+    assert_eq!(network.running(), [(session, Cause::Drain, vec![leg(0, "a", "c")])]);
+    let nodes = network.manager.nodes(network.now);
+    assert_eq!(nodes[0].draining, draining);
+}
+
+#[test]
+fn an_edge_that_refuses_is_passed_over_for_a_while_and_the_session_tried_again_elsewhere() {
+    let mut network = network();
+    let session = network.watching_at(watch(Some("edge-a")), "edge-a", "edge-a");
+    drain(&mut network, "edge-a", 20.0).unwrap();
+    network.pass(SECOND / 4, &ALL);
+    assert_eq!(network.running()[0].2[0], leg(1, "a", "b"));
+    refuse(&mut network, session);
+    network.pass(FIRST_BACK_OFF - SECOND / 4, &ALL);
+    assert_eq!(network.running(), []);
+    network.pass(SECOND / 2, &ALL);
+    assert_eq!(network.running()[0].2[0], leg(1, "a", "c"));
+    refuse(&mut network, session);
+    network.pass(2 * FIRST_BACK_OFF - SECOND / 4, &ALL);
+    assert_eq!(network.running(), []);
+    network.pass(SECOND / 2, &ALL);
+    assert_eq!(network.running().len(), 1, "where all have refused one is tried again");
+}
+
+#[test]
+fn an_edge_that_left_is_gone_at_once_and_comes_back_wanted() {
+    let mut network = network();
+    drain(&mut network, "edge-a", 20.0).unwrap();
+    let out = network.manager.link_closed(network.now, &id("edge-a"), link("edge-a"), true);
+    network.take(out);
+    let a = |network: &Network| network.manager.nodes(network.now).swap_remove(0);
+    assert!(!a(&network).up);
+    network.pass(SECOND, &BUT_A);
+    let before = a(&network).registered_us;
+    network.register("edge-a");
+    network.report("edge-a", NodeReport::default()).unwrap();
+    assert!(a(&network).up && a(&network).draining.is_none() && a(&network).registered_us > before);
+    network.pass(5 * SECOND, &ALL);
+    assert!(a(&network).draining.is_none());
+}
+
+#[test]
+fn a_leg_at_a_lost_edge_is_moved_where_its_client_is_in_reach() {
+    let mut network = network();
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    let out_of_reach = network.watching_at(watch(Some("edge-a")), "edge-a", "edge-a");
+    network.pass(2 * SECOND + LEAVE_LOST_AFTER, &BUT_A);
+    assert_eq!(network.running(), []);
+    network.pass(SECOND, &BUT_A);
+    assert_eq!(network.running(), [(session, Cause::Failure, vec![leg(0, "a", "c")])]);
+    let fetch = network.edge_orders().into_iter().find_map(|(_, _, order)| match order {
+        ToEdge::Prefetch { fetch, .. } => Some(fetch),
+        _ => None,
+    });
+    assert_eq!(fetch, Some(gibbon_handoff::Source::Origin));
+    assert!(network.manager.session(out_of_reach).unwrap().handoff.is_none());
+}
+
+#[test]
+fn a_diverse_session_whose_legs_came_to_one_edge_is_spread_anew_when_there_is_room() {
+    let mut network = network();
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    let together = network.watching_at(watch(Some("edge-b")), "edge-b", "edge-b");
+    network.at(session, "edge-b", "edge-b", 2);
+    network.pass(SPREAD_AFTER - SECOND / 4, &ALL);
+    assert_eq!(network.running(), []);
+    network.pass(SECOND / 2, &ALL);
+    let running = network.running();
+    assert_eq!((running.len(), running[0].0, running[0].1), (1, session, Cause::Failure));
+    assert_eq!(running[0].2[0].1, "b");
+    assert!(network.manager.session(together).unwrap().handoff.is_none());
+}
+
+#[test]
+fn a_complaint_moves_the_bad_leg_and_two_are_the_client_s_own_downlink() {
+    let mut network = network();
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    let at = || legs("edge-a", "edge-b");
+    network.client_says(session, 2, at(), &Description::BOTH);
+    network.pass(5 * SECOND, &ALL);
+    assert_eq!(network.running(), []);
+    network.client_says(session, 3, at(), &[Description::One]);
+    network.pass(SECOND / 2, &ALL);
+    assert_eq!(network.running(), [(session, Cause::Network, vec![leg(1, "b", "c")])]);
+}
+
+#[test]
+fn a_session_that_was_moved_for_the_network_is_not_moved_again_at_once() {
+    let mut network = network();
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    network.client_says(session, 2, legs("edge-a", "edge-b"), &[Description::One]);
+    network.pass(SECOND / 2, &ALL);
+    refuse(&mut network, session);
+    assert_eq!(network.running(), []);
+    network.client_says(session, 3, legs("edge-a", "edge-b"), &[Description::One]);
+    network.pass(NETWORK_REST - SECOND, &ALL);
+    assert_eq!(network.running(), []);
+    network.client_says(session, 4, legs("edge-a", "edge-b"), &[Description::One]);
+    network.pass(NETWORK_REST, &ALL);
+    assert_eq!(network.manager.handoffs().len(), 2);
+}
+
+#[test]
+fn a_leg_is_not_sent_back_to_the_edge_that_its_client_left_for_being_bad() {
+    let mut network = network();
+    network.manager.link_closed(network.now, &id("edge-c"), link("edge-c"), true);
+    let session = network.watching_at(watch_diverse(), "edge-a", "edge-b");
+    network.client_says(session, 2, legs("edge-a", "edge-b"), &[Description::One]);
+    network.at(session, "edge-a", "edge-a", 3);
+    network.pass(20 * SECOND, &["studio", "edge-a", "edge-b"]);
+    assert_eq!(network.running(), []);
+    assert!(network.manager.handoffs().is_empty());
+    network.pass(45 * SECOND, &["studio", "edge-a", "edge-b"]);
+    assert!(!network.manager.handoffs().is_empty(), "not for ever");
+}
+
+#[test]
+fn an_edge_that_carries_too_much_is_relieved_of_the_least_important_a_few_at_a_time() {
+    let mut network = network();
+    let request = |n: u8| gibbon_control::portal::SessionRequest {
+        priority: gibbon_media::Priority::new(n).unwrap(),
+        ..watch_together()
+    };
+    let sessions: Vec<_> =
+        (0..5).map(|n| network.watching_at(request(9 - n), "edge-a", "edge-a")).collect();
+    network.pass(SECOND, &ALL);
+    let running = network.running();
+    assert_eq!(running.len(), 1, "below 0.8 it is relieved: {running:?}");
+    assert_eq!((running[0].0, running[0].1), (sessions[4], Cause::Load));
+    network.pass(SECOND, &ALL);
+    assert_eq!(network.running().len(), 1);
+}
+
+#[test]
+fn standbys_are_renewed_when_one_is_lost_and_grants_when_they_are_half_spent() {
+    let mut network = network();
+    let session = network.watching_at(watch(Some("edge-a")), "edge-a", "edge-a");
+    network.pass(10 * SECOND, &ALL);
+    assert!(network.renewed(session).is_empty());
+    let left = network.manager.link_closed(network.now, &id("edge-b"), link("edge-b"), true);
+    network.take(left);
+    network.pass(SECOND, &ALL);
+    let grant = network.renewed(session).pop().unwrap();
+    assert_eq!(grant.standbys, [id("edge-c")]);
+    network.register("edge-b");
+    network.pass(6 * SECOND, &ALL);
+    let standbys = network.renewed(session).pop().unwrap().standbys;
+    assert_eq!(standbys, [id("edge-b"), id("edge-c")], "as soon as there is another");
+    network.pass(Duration::from_secs(30), &ALL);
+    assert!(network.renewed(session).is_empty());
+    let half = GRANT_FOR / 2;
+    network.leap(half);
+    network.pass(SECOND, &ALL);
+    assert!(network.renewed(session).pop().unwrap().expires > network.now + half);
+}
+
+#[test]
+fn a_restarted_coordinator_looks_on_before_it_acts() {
+    let mut network = Network::started(2);
+    let session = SessionId(77);
+    network.edge_serves("edge-a", vec![serves(session, &Description::BOTH)]);
+    network.client_says(session, 2, legs("edge-a", "edge-a"), &[]);
+    let draining = Some(Draining { within_ms: 30_000, rate: 20.0, stay: false });
+    let report = NodeReport { draining, ..network.held("edge-a") };
+    for (time, begun) in [(2 * SECOND, 0), (2 * SECOND, 1)] {
+        let end = network.now + time;
+        while network.now < end {
+            network.report("edge-a", report.clone()).unwrap();
+            network.pass(SECOND / 4, &BUT_A);
+        }
+        assert_eq!(network.running().len(), begun);
+    }
+    let refused = network.hand_off(session, HandoffRequest::default());
+    assert!(matches!(refused, Err(Refusal::UnderWay(_))));
+}
