@@ -30,6 +30,7 @@ pub(super) struct Watching {
     /// The newest media time of each description.
     newest: [MediaTime; 2],
     ticked: Duration,
+    /// When the player last noticed that it had slept, for [`SLEEPY`].
     slept: Option<Duration>,
 }
 
@@ -62,14 +63,16 @@ impl Watching {
     fn slept(&mut self, now: Duration) -> Duration {
         let slept = now.saturating_sub(self.ticked + TICK);
         self.ticked = now;
-        if slept >= SLEPT {
-            self.slept = Some(now);
-        }
         slept
     }
 
-    fn is_sleepy(&self, now: Duration) -> bool {
-        self.slept.is_some_and(|slept| now.saturating_sub(slept) < SLEEPY)
+    fn is_sleepy(&self) -> bool {
+        self.slept.is_some()
+    }
+
+    /// Whether the player is wide awake just now, after it had slept.
+    fn wakes(&mut self, now: Duration) -> bool {
+        self.slept.take_if(|slept| now.saturating_sub(*slept) >= SLEEPY).is_some()
     }
 }
 
@@ -77,6 +80,7 @@ impl Engine {
     pub(super) fn tick(&mut self) {
         let now = self.now();
         let slept = self.watching.slept(now);
+        self.sleep(now, slept);
         self.watching.ears.listen(now, slept, self.edges.counted());
         for edge in self.watching.ears.dead(now) {
             self.edges.abandon(&edge);
@@ -95,6 +99,23 @@ impl Engine {
             self.report_now(now);
         }
         self.update_view(now);
+    }
+
+    /// What comes late because the player slept says nothing of the network: neither is the delay to grow,
+    /// nor is a leg to be judged by it.
+    fn sleep(&mut self, now: Duration, slept: Duration) {
+        if slept >= SLEPT {
+            self.watching.slept = Some(now);
+            for playing in &mut self.playing {
+                let live = playing.live(now);
+                Description::BOTH.map(|d| playing.merger.handle_resumed(d, live));
+            }
+        }
+        if self.watching.wakes(now) {
+            self.legs.values_mut().for_each(|leg| leg.watch = None);
+            let legs: Vec<_> = self.legs.values().map(|leg| leg.id.clone()).collect();
+            legs.iter().for_each(|leg| self.watch(leg));
+        }
     }
 
     /// Speaks to edges that have a leg and are silent. An idle connection may be.
@@ -210,7 +231,7 @@ impl Engine {
 
     /// In what way a leg past probation is bad by the network's fault.
     fn strain(&mut self, now: Duration, description: Description, edge: &NodeId) -> Option<Reason> {
-        if self.watching.is_sleepy(now) || self.watching.ears.stood_still(now, description) {
+        if self.watching.is_sleepy() || self.watching.ears.stood_still(now, description) {
             return None;
         }
         match self.verdict(now, description, edge)? {
