@@ -221,7 +221,9 @@ mod tests {
 
     #[test]
     fn sessions_are_begun_at_the_rate_and_a_bounded_number_is_under_way() {
-        for (rate, in_ten_seconds) in [(20.0, 200..=206), (4.0, 40..=42), (0.5, 5..=6), (f64::NAN, 1..=2)] {
+        for (rate, in_ten_seconds) in
+            [(20.0, 200..=206), (4.0, 40..=42), (0.5, 5..=6), (f64::NAN, 1..=2)]
+        {
             let (mut drains, edge) = (Drains::default(), edge());
             drains.order(START, &edge, Draining { rate, ..DRAINING });
             let ticks = (0..200).map(|n| START + Duration::from_millis(50) * n);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gibbon_control::{
     node::{Draining, NodeReport, ToNode},
-    portal::{DrainRequest, HandoffRequest},
+    portal::{DrainRequest, HandoffInfo, HandoffOutcome, HandoffRequest},
 };
 use gibbon_coordinator::{
     care::{FIRST_BACK_OFF, NETWORK_REST},
@@ -19,8 +19,9 @@ use gibbon_coordinator::{
     upkeep::{GRANT_FOR, LEAVE_LOST_AFTER, SPREAD_AFTER},
 };
 use gibbon_handoff::{Cause, FromEdge, Reason, ToEdge};
-use gibbon_media::{Description, SessionId};
+use gibbon_media::{Description, MediaTime, SessionId};
 use network::*;
+use proptest::prelude::*;
 
 const ALL: [&str; 4] = ["studio", "edge-a", "edge-b", "edge-c"];
 const BUT_A: [&str; 3] = ["studio", "edge-b", "edge-c"];
@@ -46,14 +47,20 @@ fn drain(network: &mut Network, edge: &str, rate: f64) -> Result<(), Refusal> {
 
 /// The edge it was sent to refuses what is being prefetched for `session`.
 fn refuse(network: &mut Network, session: SessionId) {
+    assert!(refuse_if_asked(network, session));
+}
+
+/// The same, if anything was sent since; whether it was.
+fn refuse_if_asked(network: &mut Network, session: SessionId) -> bool {
     let orders = network.edge_orders().into_iter();
     let of_this = orders.filter_map(|(_, edge, order)| match order {
         ToEdge::Prefetch { session: s, order, .. } if s == session => Some((edge.id, order)),
         _ => None,
     });
-    let (edge, order) = of_this.last().unwrap();
+    let Some((edge, order)) = of_this.last() else { return false };
     let refused = FromEdge::Refused { order, reason: Reason::Full };
     network.edge_answers(edge.as_str(), session, refused);
+    true
 }
 
 #[test]
@@ -80,6 +87,36 @@ fn every_session_of_an_edge_that_is_emptied_is_moved_and_nothing_comes_there() {
     }
     let refused = network.create(watch(Some("edge-a"))).unwrap_err().to_string();
     assert!(refused.contains("edge-a cannot take it: it is being emptied; edge-"), "{refused}");
+}
+
+#[test]
+fn what_is_moved_off_an_edge_is_spread_over_the_others_and_balanced_there() {
+    let mut network = network();
+    ["edge-a", "edge-b", "edge-c"].iter().for_each(|e| network.register_with_capacity(e, 1000));
+    for n in 0..60 {
+        let ticket = network.create(if n % 3 == 0 { watch_together() } else { watch_diverse() });
+        let ticket = ticket.unwrap();
+        let [zero, one] = ticket.edges.each_ref().map(|edge| edge.id.as_str());
+        network.at(ticket.session, zero, one, 1);
+    }
+    drain(&mut network, "edge-a", 20.0).unwrap();
+    for _ in 0..50 {
+        network.pass(SECOND / 10, &ALL);
+        network.carry_out();
+    }
+    let nodes = network.manager.nodes(network.now);
+    let legs: Vec<_> = nodes.iter().map(|node| node.legs).collect();
+    assert_eq!(legs[0], 0, "{legs:?}");
+    assert!(legs[1].abs_diff(legs[2]) <= 4, "{legs:?}");
+    for node in &nodes[1..3] {
+        let [zero, one] = node.legs_by_description;
+        assert!(zero.abs_diff(one) <= 8, "{node:?}");
+    }
+    for session in network.manager.sessions() {
+        let [zero, one] = &session.edges;
+        let diverse = session.placement == gibbon_media::Placement::Diverse;
+        assert_eq!(zero != one, diverse, "{session:?}");
+    }
 }
 
 #[test]
@@ -288,6 +325,96 @@ fn standbys_are_renewed_when_one_is_lost_and_grants_when_they_are_half_spent() {
     network.leap(half);
     network.pass(SECOND, &ALL);
     assert!(network.renewed(session).pop().unwrap().expires > network.now + half);
+}
+
+/// What may happen to two sessions and their edges.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// Time, in steps of 100 ms.
+    Pass(u8),
+    /// A client complains of some of its legs, or of none.
+    Complaint(usize, u8),
+    /// Hand-offs are carried out.
+    Done,
+    /// The edge refuses what it is told to prefetch.
+    Refused,
+    /// An edge is to be emptied, or is wanted again.
+    Drain(usize, bool),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (1..30u8).prop_map(Happening::Pass),
+        4 => (0..2usize, 0..4u8).prop_map(|(session, legs)| Happening::Complaint(session, legs)),
+        2 => Just(Happening::Done),
+        1 => Just(Happening::Refused),
+        1 => (0..3usize, any::<bool>()).prop_map(|(edge, drain)| Happening::Drain(edge, drain)),
+    ]
+}
+
+fn happens(network: &mut Network, sessions: &[SessionId; 2], revision: u64, what: &Happening) {
+    match *what {
+        Happening::Pass(steps) => network.pass(Duration::from_millis(100) * u32::from(steps), &ALL),
+        Happening::Complaint(n, bad) => {
+            let at = network.manager.session(sessions[n]).unwrap().edges;
+            let is_bad = |d: &Description| bad & (1 << d.index()) != 0;
+            let bad: Vec<_> = Description::BOTH.into_iter().filter(is_bad).collect();
+            network.client_says(sessions[n], 10_000_000 + revision, at, &bad);
+        }
+        Happening::Done => network.carry_out(),
+        Happening::Refused => {
+            let running = network.running();
+            if let Some((session, ..)) = running.first() {
+                refuse_if_asked(network, *session);
+            }
+        }
+        Happening::Drain(edge, true) => {
+            let _ = drain(network, ALL[edge + 1], 20.0);
+        }
+        Happening::Drain(edge, false) => {
+            let out = network.manager.undrain(network.now, &id(ALL[edge + 1])).unwrap();
+            network.take(out);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nobody_is_moved_to_and_fro(what in proptest::collection::vec(happening(), 1..80)) {
+        let mut network = network();
+        let sessions = [
+            network.watching_at(watch_diverse(), "edge-a", "edge-b"),
+            network.watching_at(watch_together(), "edge-c", "edge-c"),
+        ];
+        for (revision, happening) in what.iter().enumerate() {
+            happens(&mut network, &sessions, revision as u64, happening);
+        }
+        for session in sessions {
+            let handoffs = network.manager.handoffs().into_iter();
+            let mut of_this: Vec<_> = handoffs.filter(|info| info.session == session).collect();
+            of_this.sort_by_key(|info| info.progress[0].at_us);
+            for pair in of_this.windows(2) {
+                let [first, second] = pair else { unreachable!() };
+                let began = |info: &HandoffInfo| MediaTime(info.progress[0].at_us);
+                let ended = MediaTime(first.progress.last().unwrap().at_us);
+                // Steps of one instant are told a microsecond apart.
+                let rounding = Duration::from_millis(1);
+                prop_assert!(began(second) >= ended);
+                if second.cause == Cause::Network {
+                    let rest = began(second).since(began(first)) + rounding;
+                    prop_assert!(rest >= NETWORK_REST, "{:?} {:?}", first, second);
+                }
+                if first.outcome != HandoffOutcome::Completed {
+                    let rest = began(second).since(ended) + rounding;
+                    prop_assert!(rest >= FIRST_BACK_OFF, "{:?} {:?}", first, second);
+                }
+                for leg in &second.moves {
+                    prop_assert_ne!(&leg.from, &leg.to);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -258,6 +258,56 @@ impl Network {
         self.says("edge-a", FromNode::Client { session, report }).unwrap();
     }
 
+    /// Edges and clients do at once as they are told, until nobody is told anything any more.
+    pub fn carry_out(&mut self) {
+        loop {
+            let said = std::mem::take(&mut self.said);
+            let mut newest = None;
+            for (_, message) in said {
+                match message {
+                    ToNode::Edge {
+                        edge,
+                        session,
+                        order: ToEdge::Prefetch { order, description, .. },
+                    } => {
+                        let ready = FromEdge::Ready { order, description, group: GroupId(7) };
+                        self.edge_answers(edge.id.as_str(), session, ready);
+                        let settled = FromEdge::Settled { order, description };
+                        self.edge_answers(edge.id.as_str(), session, settled);
+                    }
+                    // The same order comes through several edges.
+                    ToNode::Client { session, order } if newest != Some(order.order.order()) => {
+                        newest = Some(order.order.order());
+                        self.client_obeys(session, order.order);
+                    }
+                    _ => {}
+                }
+            }
+            if self.said.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn client_obeys(&mut self, session: SessionId, order: ToClient) {
+        let mut legs = self.manager.session(session).unwrap().edges;
+        let answer = match order.clone() {
+            ToClient::Attach { order, description, to, .. }
+            | ToClient::Return { order, description, to } => {
+                legs[description.index()] = Some(to);
+                FromClient::Held { order, description }
+            }
+            ToClient::Finish { order, edge } => FromClient::Finished { order, edge },
+        };
+        self.ids += 1;
+        let revision = 1_000_000 + self.ids;
+        self.client_reports(session, revision, legs, Some(order), Some(answer));
+        for edge in ["edge-a", "edge-b", "edge-c"] {
+            let held = self.held(edge);
+            self.report(edge, held).unwrap();
+        }
+    }
+
     /// The hand-offs under way, as session, cause, and moves as (description, from, to).
     pub fn running(&self) -> Vec<(SessionId, Cause, Vec<(u8, String, String)>)> {
         let of = |info: HandoffInfo| {
