@@ -106,9 +106,11 @@ impl Engine {
     fn sleep(&mut self, now: Duration, slept: Duration) {
         if slept >= SLEPT {
             self.watching.slept = Some(now);
-            for playing in &mut self.playing {
+            if let Some(playing) = &mut self.playing {
                 let live = playing.live(now);
-                Description::BOTH.map(|d| playing.merger.handle_resumed(d, live));
+                for description in Description::BOTH {
+                    playing.merger.handle_resumed(description, live);
+                }
             }
         }
         if self.watching.wakes(now) {
