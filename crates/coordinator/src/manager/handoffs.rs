@@ -221,7 +221,7 @@ impl Manager {
                 let node = via.unwrap_or_else(|| edge.id.clone());
                 vec![Output::ToNode { node, message: ToNode::Edge { edge, session, order } }]
             }
-            Effect::ToClient { session, order } => self.to_client(now, session, order),
+            Effect::ToClient { session, order } => self.tell_client(now, session, order),
             Effect::Ended(ended) => {
                 self.ended(now, &ended);
                 Vec::new()
@@ -230,7 +230,7 @@ impl Manager {
     }
 
     /// An order to a client, through every edge it may be reached through.
-    fn to_client(&mut self, now: MediaTime, id: SessionId, order: ToClient) -> Vec<Output> {
+    fn tell_client(&mut self, now: MediaTime, id: SessionId, order: ToClient) -> Vec<Output> {
         let (edge, serves) = match &order {
             ToClient::Attach { description, to, .. } | ToClient::Return { description, to, .. } => {
                 (to, Some(*description))

@@ -1,5 +1,7 @@
 //! Sessions that clients ask for: where their legs begin, and what their grants say.
 
+use std::slice;
+
 use gibbon_control::{
     Grant,
     node::NodeAddress,
@@ -119,7 +121,7 @@ impl Manager {
         let candidate = candidates.iter().find(|candidate| candidate.id == *edge);
         let candidate = candidate.ok_or_else(|| Refusal::NoNode(edge.clone()))?;
         candidate.check(wanted).map_err(|why| {
-            let exclude = [&[edge.clone()], wanted.exclude].concat();
+            let exclude = [slice::from_ref(edge), wanted.exclude].concat();
             let others = Request { exclude: &exclude, ..*wanted };
             let next = match (&why, select_edge(candidates, &others)) {
                 (Unfit::NotAnEdge(_), _) | (_, Err(_)) => String::new(),

@@ -19,6 +19,9 @@ use gibbon_media::{
 };
 use gibbon_net::Certificates;
 
+/// Moves as (description, from, to), the edges without what all their names begin with.
+pub type Moves = Vec<(u8, String, String)>;
+
 pub const SECOND: Duration = Duration::from_secs(1);
 
 pub struct Network {
@@ -308,8 +311,8 @@ impl Network {
         }
     }
 
-    /// The hand-offs under way, as session, cause, and moves as (description, from, to).
-    pub fn running(&self) -> Vec<(SessionId, Cause, Vec<(u8, String, String)>)> {
+    /// The hand-offs under way.
+    pub fn running(&self) -> Vec<(SessionId, Cause, Moves)> {
         let of = |info: HandoffInfo| {
             let name = |edge: &NodeId| edge.as_str().trim_start_matches("edge-").to_owned();
             let moves = info.moves.iter();
