@@ -21,12 +21,26 @@ pub const CONTROL_EDGE: &str = "edge-z";
 const HISTORY: Duration = Duration::from_secs(2);
 /// No run is longer; players are told to end before.
 const LONGEST: f64 = 24.0 * 3600.0;
+/// What coding and two network hops may add to the playout delay, in ms.
+const MAX_BEHIND_MS: u64 = 150;
 const CONTROL: &str = "control";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Plays until it is told to end.
+/// Plays until it is told to end. Waits until the picture is moving: many that start at once starve each
+/// other, begin late, and stay behind.
 pub fn watch(network: &Network, name: &str, options: PlayerOptions) -> anyhow::Result<Player> {
-    network.play(name, &PlayerOptions { duration: Duration::from_secs_f64(LONGEST), ..options })
+    let duration = Duration::from_secs_f64(LONGEST);
+    let player = network.play(name, &PlayerOptions { duration, ..options })?;
+    player.playing()?;
+    Ok(player)
+}
+
+/// Says so if a viewer saw frames later after their publication than its playout delay explains: it had
+/// more time to recover than it asked for, and its numbers are better than they should be.
+pub fn behind(report: &Report) -> Option<String> {
+    let (latency, delay) = (report.latency_ms?.p50, report.playout_delay_ms.initial);
+    let what = || format!("{latency} ms behind the origin instead of {delay} ms");
+    (latency > delay + MAX_BEHIND_MS).then(what)
 }
 
 /// Adds the edge of the control viewer.
@@ -50,11 +64,10 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Waits until each of these plays.
+    /// These, each of which is playing.
     pub fn of(players: Vec<Player>) -> anyhow::Result<Self> {
         let mut audience = Self::default();
         for player in players {
-            player.playing()?;
             let name = player.process.name().to_owned();
             audience.sessions.insert(player.session()?, name.clone());
             audience.players.insert(name, player);

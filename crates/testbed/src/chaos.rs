@@ -19,7 +19,7 @@ use gibbon_testbed::{
 use serde::Serialize;
 
 use crate::{
-    audience::{Audience, ORIGIN, STREAM, control, watch, with_control_edge},
+    audience::{Audience, ORIGIN, STREAM, behind, control, watch, with_control_edge},
     outages::{Cause, Outages},
 };
 
@@ -139,6 +139,8 @@ struct Outcome {
     recoveries: u64,
     /// Hand-offs that players took part in.
     handoffs: u64,
+    /// Players that had more time to recover than they asked for.
+    behind: BTreeMap<String, String>,
     /// When the control viewer saw frozen frames.
     stalls: Vec<Span>,
 }
@@ -296,12 +298,14 @@ impl<'a> Chaos<'a> {
             self.violations.extend(session.and_then(|s| other_legs(player, s, report)));
             self.violations.extend(gap(player, report, &self.outages));
         }
+        let behind = reports.iter().filter_map(|(player, r)| Some((player.clone(), behind(r)?)));
         let judged = Span { from_us: self.begun_us, to_us: u64::MAX };
         let freezes: Vec<Freeze> =
             reports.iter().flat_map(|(p, r)| freezes(p, r, judged, &self.outages)).collect();
         let sum = |of: fn(&Report) -> u64| reports.values().map(of).sum();
         Ok(Outcome {
             judged,
+            behind: behind.collect(),
             frozen: freezes.iter().map(|freeze| freeze.frames).sum(),
             happened: self.happened,
             violations: self.violations,
@@ -367,6 +371,9 @@ fn conclude(options: &Options, mut outcome: Outcome) -> anyhow::Result<ExitCode>
         "\n{} legs lost and found again, {} hand-offs; {} frames, of which side {}, frozen {}",
         outcome.recoveries, outcome.handoffs, outcome.expected, outcome.side, outcome.frozen
     );
+    for (player, why) in &outcome.behind {
+        println!("{player} was {why}");
+    }
     let begun_us = outcome.judged.from_us;
     for freeze in &outcome.freezes {
         let Freeze { player, span, frames, excused } = freeze;

@@ -14,7 +14,7 @@ use gibbon_media::Placement;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, seen::Span};
 
 use crate::{
-    audience::{Audience, STREAM, control, watch, with_control_edge},
+    audience::{Audience, STREAM, behind, control, watch, with_control_edge},
     samples::{Configuration, Kill, Sample, histogram, samples, summaries, table, void},
 };
 
@@ -148,8 +148,12 @@ fn conclude(
     control: &Report,
 ) -> anyhow::Result<bool> {
     let void = void(kills, control);
+    let behind: BTreeMap<&String, String> =
+        reports.iter().filter_map(|(name, report)| Some((name, behind(report)?))).collect();
+    behind.iter().for_each(|(name, why)| println!("{name} does not count: it was {why}"));
     let all: Vec<Sample> = reports
         .iter()
+        .filter(|(name, _)| !behind.contains_key(name))
         .filter_map(|(name, report)| Some((name, *configurations.get(name)?, report)))
         .flat_map(|(name, configuration, report)| samples(kills, name, configuration, report))
         .filter(|sample| !void.contains(&sample.kill))
@@ -169,9 +173,13 @@ fn conclude(
     let promised = options.delays.first().copied().unwrap_or_default();
     let grown = grown(reports, promised);
     grown.iter().for_each(|name| println!("{name}: the playout delay grew by more than a fifth"));
-    let well = summaries.iter().all(|s| s.keeps_promise(promised)) && grown.is_empty();
+    // A way of watching of which nothing is known keeps no promise.
+    let all_told = summaries.len() == 2 * options.delays.len();
+    let kept = summaries.iter().all(|s| s.keeps_promise(promised));
+    let well = all_told && kept && grown.is_empty();
     let json = serde_json::json!({
-        "kills": kills, "void": void, "summaries": summaries, "samples": all, "kept": well,
+        "kills": kills, "void": void, "summaries": summaries, "samples": all, "behind": behind,
+        "kept": well,
     });
     let file = options.folder.join("reliability.json");
     std::fs::write(&file, serde_json::to_vec_pretty(&json)?)?;
