@@ -224,7 +224,11 @@ impl Service {
         let job = SendGroup {
             connection: self.connection.clone(),
             subscription: self.subscription,
-            priority: sending::priority(self.request.priority, &group.header),
+            priority: sending::priority(
+                self.request.priority,
+                self.request.description,
+                &group.header,
+            ),
             useful_until: self.request.patience.map(useful_until),
             first: skip,
             tracks: self.tracks.clone(),

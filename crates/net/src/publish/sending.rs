@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gibbon_media::{GroupHeader, MediaTime, Medium};
+use gibbon_media::{Description, GroupHeader, MediaTime, Medium};
 use quinn::{SendStream, VarInt};
 
 use super::Sent;
@@ -19,13 +19,16 @@ use crate::{
 /// How closely a group's end of use is kept, where the live position does not move as the clock does.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Group ids are compared by their remainder: priorities have room for no more. With groups of 1 s two of
-/// them change places once in 48 days, for the time of one group.
-const GROUP_IDS: u64 = 1 << 22;
+/// them change places once in 24 days, for the time of one group.
+const GROUP_IDS: u64 = 1 << 21;
 
 /// The priority of a group's stream among those of its connection: by what the subscriber asked for, then
-/// sound and text before pictures, then older groups before newer ones.
-pub fn priority(asked: u8, header: &GroupHeader) -> i32 {
-    let class = i32::from(asked) * 2 + i32::from(header.medium != Medium::Video);
+/// sound and text before pictures, then description 0 before 1, then older groups before newer ones. So on a
+/// path too narrow for both descriptions one arrives in time, where otherwise both would be late.
+pub fn priority(asked: u8, description: Description, header: &GroupHeader) -> i32 {
+    let class = i32::from(asked) * 4
+        + i32::from(header.medium != Medium::Video) * 2
+        + i32::from(description == Description::Zero);
     class * GROUP_IDS as i32 - (header.group.0 % GROUP_IDS) as i32
 }
 
@@ -163,7 +166,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_asked_goes_first_then_sound_then_the_older_group() {
+    fn what_was_asked_goes_first_then_sound_then_description_0_then_the_older_group() {
+        use Description::{One, Zero};
         let header = |medium, group| GroupHeader {
             medium,
             group: GroupId(group),
@@ -172,15 +176,18 @@ mod tests {
         };
         let now = 1_795_236_793;
         let in_order = [
-            priority(u8::MAX, &header(Medium::Audio, now)),
-            priority(1, &header(Medium::Text, now - 1)),
-            priority(1, &header(Medium::Audio, now)),
-            priority(1, &header(Medium::Video, now - 5)),
-            priority(1, &header(Medium::Video, now)),
-            priority(0, &header(Medium::Audio, now - 5)),
-            priority(0, &header(Medium::Video, now - 5)),
+            priority(u8::MAX, One, &header(Medium::Audio, now)),
+            priority(1, Zero, &header(Medium::Text, now - 1)),
+            priority(1, Zero, &header(Medium::Audio, now)),
+            priority(1, One, &header(Medium::Audio, now - 5)),
+            priority(1, Zero, &header(Medium::Video, now - 5)),
+            priority(1, Zero, &header(Medium::Video, now)),
+            priority(1, One, &header(Medium::Video, now - 5)),
+            priority(0, Zero, &header(Medium::Audio, now - 5)),
+            priority(0, Zero, &header(Medium::Video, now - 5)),
         ];
         assert!(in_order.is_sorted_by(|a, b| a > b), "{in_order:?}");
-        assert!(priority(u8::MAX, &header(Medium::Audio, 0)) < i32::MAX, "below what is said");
+        let highest = priority(u8::MAX, Zero, &header(Medium::Audio, 0));
+        assert!(highest < i32::MAX, "below what is said");
     }
 }
