@@ -1,13 +1,12 @@
 //! The client's connections: one to each edge it has to do with, a session stream on each, and a
 //! description stream for each leg. Turns all that happens on them into [`Event`]s.
 
+mod connection;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use gibbon_media::{Description, Frame, GroupHeader, GroupId, NodeId, Role, Strea
 use gibbon_net::{
     Endpoint, Identity, close, message,
     message::{MessageError, Receiver, Sender},
-    subscribe::{self, IncomingGroup, Link, SubscribeError, Subscription},
+    subscribe::{self, IncomingGroup, SubscribeError, Subscription},
     wire::{Accepted, MediaSet, RejectCode, Start, StreamKind, Subscribe},
 };
 use tokio::{
@@ -25,13 +24,10 @@ use tokio::{
 };
 
 use crate::ears::Counted;
+use connection::Connection;
 
 /// Events waiting for the engine: beyond that QUIC holds the edges back.
 const MAX_WAITING_EVENTS: usize = 4096;
-/// Reports waiting for one edge.
-const MAX_WAITING_REPORTS: usize = 64;
-/// An edge has this long to say goodbye before the connection is closed anyway.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// One leg: a description from an edge, told from earlier ones of the same by a serial number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,13 +111,6 @@ struct Shared {
     addresses: Mutex<HashMap<NodeId, SocketAddr>>,
     places: Mutex<HashMap<NodeId, Place>>,
     serial: AtomicU64,
-}
-
-struct Connection {
-    /// Counts the connections of the session.
-    serial: u64,
-    link: Arc<Link>,
-    reports: mpsc::Sender<FromViewer>,
 }
 
 impl Edges {
@@ -211,9 +200,16 @@ impl Edges {
     pub fn keep(&self, edge: &NodeId) {
         let (shared, edge) = (self.shared.clone(), edge.clone());
         tokio::spawn(async move {
-            if let Err(why) = shared.connection(&edge).await {
-                tracing::debug!(%edge, why, "no idle connection");
-                shared.tell(Event::Unreachable { edge }).await;
+            match shared.connection(&edge).await {
+                // Nobody waits for it any more.
+                Ok(connection) if !shared.is_current(&edge, connection.serial) => {
+                    connection.goodbye().await;
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    tracing::debug!(%edge, why, "no idle connection");
+                    shared.tell(Event::Unreachable { edge }).await;
+                }
             }
         });
     }
@@ -226,7 +222,7 @@ impl Edges {
 
     /// Whether a connection is still the one that its edge is reached by.
     pub fn is_current(&self, edge: &NodeId, connection: u64) -> bool {
-        self.shared.connections().any(|(to, c)| to == *edge && c.serial == connection)
+        self.shared.is_current(edge, connection)
     }
 
     /// What has come over all connections.
@@ -286,6 +282,10 @@ impl Shared {
         places.iter().filter_map(made).collect::<Vec<_>>().into_iter()
     }
 
+    fn is_current(&self, edge: &NodeId, connection: u64) -> bool {
+        self.connections().any(|(to, c)| to == *edge && c.serial == connection)
+    }
+
     /// The connection to `edge`, opened if there is none.
     async fn connection(self: &Arc<Self>, edge: &NodeId) -> Result<Arc<Connection>, String> {
         let place = {
@@ -306,18 +306,12 @@ impl Shared {
         let connection =
             self.endpoint.connect(&identity, address).await.map_err(|e| e.to_string())?;
         let hello = self.hello(&connection).await;
-        let (sender, receiver) = hello.map_err(|error| match connection.close_reason() {
+        let session = hello.map_err(|error| match connection.close_reason() {
             // What the edge gave as its reason says more than that the stream broke.
             Some(reason) => reason.to_string(),
             None => error.to_string(),
         })?;
-        let link = Link::new(connection);
-        let (reports, waiting) = mpsc::channel(MAX_WAITING_REPORTS);
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let (shared, edge) = (self.clone(), edge.clone());
-        let session = Session { shared, edge, serial, link: link.clone() };
-        tokio::spawn(session.run(sender, receiver, waiting));
-        Ok(Arc::new(Connection { serial, link, reports }))
+        Ok(Connection::begin(self.clone(), edge.clone(), connection, session))
     }
 
     async fn hello(
@@ -390,75 +384,6 @@ impl Shared {
             self.tell(event).await;
             if over {
                 return;
-            }
-        }
-    }
-}
-
-impl Connection {
-    fn is_closed(&self) -> bool {
-        self.link.connection().close_reason().is_some()
-    }
-
-    fn report(&self, report: ClientReport) {
-        // A connection that does not take reports is about to be found dead.
-        let _ = self.reports.try_send(FromViewer::Report(report));
-    }
-
-    async fn goodbye(self: Arc<Self>) {
-        let _ = self.reports.send(FromViewer::Bye).await;
-        let closed = self.link.connection().closed();
-        let _ = tokio::time::timeout(GOODBYE_WITHIN, closed).await;
-        self.link.connection().close(close::DONE, b"bye");
-    }
-}
-
-/// The session stream of one connection.
-struct Session {
-    shared: Arc<Shared>,
-    edge: NodeId,
-    serial: u64,
-    link: Arc<Link>,
-}
-
-impl Session {
-    async fn run(self, sender: Sender, receiver: Receiver, reports: mpsc::Receiver<FromViewer>) {
-        let talk = self.talk(sender, receiver, reports).await;
-        let connection = self.link.connection();
-        if talk.is_ok() {
-            return connection.close(close::DONE, b"bye");
-        }
-        // A session stream that broke off takes the connection with it: legs without orders are blind.
-        let why = match (connection.close_reason(), talk) {
-            (Some(reason), _) => reason.to_string(),
-            (None, Err(error)) => error.to_string(),
-            (None, Ok(())) => String::new(),
-        };
-        connection.close(close::DONE, b"the session stream broke off");
-        let (edge, connection) = (self.edge.clone(), self.serial);
-        self.shared.tell(Event::Closed { edge, connection, why }).await;
-    }
-
-    async fn talk(
-        &self,
-        mut sender: Sender,
-        mut receiver: Receiver,
-        mut reports: mpsc::Receiver<FromViewer>,
-    ) -> Result<(), MessageError> {
-        loop {
-            tokio::select! {
-                report = reports.recv() => match report {
-                    Some(report) => sender.send_json(&report).await?,
-                    None => return Ok(()),
-                },
-                said = receiver.receive_json::<ToViewer>() => match said? {
-                    Some(ToViewer::Bye) => return Ok(()),
-                    Some(said) => {
-                        let (edge, said) = (self.edge.clone(), Box::new(said));
-                        self.shared.tell(Event::Said { edge, said }).await;
-                    }
-                    None => return Err(MessageError::Broken("the edge closed the session".into())),
-                },
             }
         }
     }

@@ -7,7 +7,10 @@ use super::{
     ALARM, Align, GREY, INK, LANE, LANES, LEFT, PAPER, RIGHT, SEEN, SEEN_HEIGHT, SMALL, Timeline,
     Type, WARNING, duration,
 };
-use crate::report::{HandoffRecord, Recovery};
+use crate::{
+    journal::LEAVING,
+    report::{HandoffRecord, Recovery},
+};
 
 /// Baseline of what a hand-off is called, the bracket under it, and baselines of labels beside lines.
 const HEAD: f64 = 124.0;
@@ -90,7 +93,7 @@ impl Timeline<'_, '_> {
             ms: recovery.detected_ms,
             kind: Kind::Lost(recovery.description),
             text: self.lost_text(at),
-            colour: ALARM,
+            colour: if recovery.cause == LEAVING { WARNING } else { ALARM },
             label: None,
         }
     }
@@ -109,9 +112,13 @@ impl Timeline<'_, '_> {
         let without = |r: &Recovery| {
             Some(r.attached_ms?.saturating_sub(r.last_frame_ms.unwrap_or(r.detected_ms)))
         };
+        let lost = match cause.as_str() {
+            LEAVING => format!("{from} left"),
+            cause => format!("{from} lost ({cause})"),
+        };
         match (to, all.iter().filter(same).filter_map(without).max()) {
-            (Some(to), Some(ms)) => format!("{from} lost ({cause}) → {to} in {}", duration(ms)),
-            _ => format!("{from} lost ({cause}), nobody took over"),
+            (Some(to), Some(ms)) => format!("{lost} → {to} in {}", duration(ms)),
+            _ => format!("{lost}, nobody took over"),
         }
     }
 
