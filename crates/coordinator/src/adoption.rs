@@ -85,7 +85,8 @@ impl Legs<'_> {
             .collect()
     }
 
-    /// The same where the other description is to stay where it is.
+    /// The same where the other description is to stay where it is. What is held already is left alone,
+    /// unless the old edge holds nothing any more and its connection is still to be closed.
     fn finish_alone(
         &self,
         description: Description,
@@ -94,7 +95,7 @@ impl Legs<'_> {
         held: bool,
     ) -> Vec<Move> {
         let leg = self.of(description);
-        let open = !held && (leg == from || leg == to);
+        let open = if held { leg == to && !self.holds(from) } else { leg == from || leg == to };
         if open { vec![a_move(description, from, to)] } else { Vec::new() }
     }
 
@@ -186,7 +187,9 @@ mod tests {
         for (legs, order, answer, left) in [
             ("ca", attach(One), None, vec![(1, "a", "b")]),
             ("cb", attach(One), Some(attached(One)), vec![(1, "a", "b")]),
-            ("cb", attach(One), Some(held(One)), vec![]),
+            // It is held, and the connection to a is to be closed.
+            ("cb", attach(One), Some(held(One)), vec![(1, "a", "b")]),
+            ("cc", attach(One), Some(held(One)), vec![]),
             ("ca", attach(One), Some(undone(One)), vec![]),
             // Both were to move from a to b: one has, and it was to be the other's turn.
             ("ab", attach(One), Some(held(One)), vec![]),

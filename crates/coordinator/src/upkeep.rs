@@ -152,7 +152,15 @@ impl Scene<'_> {
             return None;
         }
         let serving: Vec<_> = session.legs().into_iter().flatten().cloned().collect();
-        let wanted = || self.standbys(&serving, client(session));
+        let shunned: Vec<_> = session.care.shunned(self.now).cloned().collect();
+        let request = Request {
+            legs: 1,
+            leg_kbps: self.leg_kbps,
+            client: client(session),
+            ..Request::default()
+        };
+        let wanted =
+            || select_standbys(self.candidates, &request, &serving, &shunned, MAX_STANDBYS);
         let Some((named, at)) = &session.granted else { return Some(wanted()) };
         let age = self.now.since(*at);
         if age >= GRANT_FOR / 2 {
@@ -165,12 +173,6 @@ impl Scene<'_> {
             return None;
         }
         Some(wanted()).filter(|wanted| wanted != named)
-    }
-
-    /// Where a client that is served by `serving` is to turn when that is lost, best first.
-    pub fn standbys(&self, serving: &[NodeId], client: Option<Position>) -> Vec<NodeId> {
-        let request = Request { legs: 1, leg_kbps: self.leg_kbps, client, ..Request::default() };
-        select_standbys(self.candidates, &request, serving, MAX_STANDBYS)
     }
 
     fn at_an_edge(

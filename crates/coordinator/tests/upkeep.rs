@@ -255,6 +255,21 @@ fn a_complaint_moves_the_bad_leg_and_two_are_the_client_s_own_downlink() {
     network.client_says(session, 3, at(), &[Description::One]);
     network.pass(SECOND / 2, &ALL);
     assert_eq!(network.running(), [(session, Cause::Network, vec![leg(1, "b", "c")])]);
+    let to_client = |said: &[(_, ToNode)]| {
+        said.iter().find_map(|(_, message)| match message {
+            ToNode::Client { order, .. } => order.grant.clone(),
+            _ => None,
+        })
+    };
+    network.register("edge-d");
+    let ToEdge::Prefetch { order, description, .. } = network.edge_orders().pop().unwrap().2 else {
+        panic!()
+    };
+    let ready = FromEdge::Ready { order, description, group: gibbon_media::GroupId(7) };
+    network.edge_answers("edge-c", session, ready);
+    let grant = to_client(&network.said).unwrap();
+    let standbys = network.verifier.verify(&grant, network.now).unwrap().standbys;
+    assert_eq!(standbys, [id("edge-d"), id("edge-b")], "the bad edge is better than none");
 }
 
 #[test]

@@ -52,17 +52,20 @@ pub fn leg_to_move(from: &Candidate, to: &Candidate) -> Description {
     if lacks_ones(from) > lacks_ones(to) { Description::Zero } else { Description::One }
 }
 
-/// Edges to turn to when those that serve (`serving`) are lost, best first, `at_most` so many.
+/// Edges to turn to when those that serve (`serving`) are lost, best first, `at_most` so many. Those to be
+/// `shunned` are better than none, and come last.
 pub fn select_standbys(
     candidates: &[Candidate],
     request: &Request<'_>,
     serving: &[NodeId],
+    shunned: &[NodeId],
     at_most: usize,
 ) -> Vec<NodeId> {
     let mut exclude = request.exclude.to_vec();
     exclude.extend_from_slice(serving);
     let wanted = Request { newcomer: true, exclude: &exclude, apart_from: serving, ..*request };
     let mut standbys = rank_edges(candidates, &wanted);
+    standbys.sort_by_key(|edge| shunned.contains(edge));
     standbys.truncate(at_most);
     standbys
 }
@@ -114,14 +117,18 @@ mod tests {
         let mut candidates: Vec<_> =
             domains.into_iter().enumerate().map(|(n, d)| edge(n, d)).collect();
         candidates[2].legs = [9, 9];
-        let standbys = |serving: &[usize], at_most| {
-            let serving: Vec<_> = serving.iter().map(|n| candidates[*n].id.clone()).collect();
-            let found = select_standbys(&candidates, &Request::default(), &serving, at_most);
+        let standbys = |serving: &[usize], shunned: &[usize], at_most| {
+            let ids =
+                |of: &[usize]| of.iter().map(|n| candidates[*n].id.clone()).collect::<Vec<_>>();
+            let (serving, shunned) = (ids(serving), ids(shunned));
+            let found =
+                select_standbys(&candidates, &Request::default(), &serving, &shunned, at_most);
             found.iter().map(NodeId::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(standbys(&[0], 9), ["e3", "e4", "e2", "e1"]);
-        assert_eq!(standbys(&[0, 3], 9), ["e4", "e1", "e2"]);
-        assert_eq!(standbys(&[0, 3], 1), ["e4"]);
+        assert_eq!(standbys(&[0], &[], 9), ["e3", "e4", "e2", "e1"]);
+        assert_eq!(standbys(&[0, 3], &[], 9), ["e4", "e1", "e2"]);
+        assert_eq!(standbys(&[0, 3], &[], 1), ["e4"]);
+        assert_eq!(standbys(&[0, 3], &[4], 9), ["e1", "e2", "e4"]);
     }
 
     #[test]

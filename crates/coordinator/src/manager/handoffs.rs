@@ -247,7 +247,8 @@ impl Manager {
             let mut serving = vec![edge.clone()];
             serving.extend(session.legs()[description.other().index()].cloned());
             let client = session.location.map(position);
-            let named = self.standbys(&self.candidates(), &serving, client);
+            let shunned: Vec<_> = session.care.shunned(now).cloned().collect();
+            let named = self.standbys(&self.candidates(), &serving, &shunned, client);
             standbys = self.addresses(&named);
             grant = self.grant(now, id, named).ok();
         }

@@ -34,7 +34,7 @@ impl Manager {
         let candidates = self.candidates();
         let (edges, placement) = self.place(&candidates, &request)?;
         let client = request.location.map(position);
-        let standbys = self.standbys(&candidates, &edges, client);
+        let standbys = self.standbys(&candidates, &edges, &[], client);
         let created = Created {
             stream: stream.clone(),
             edges: edges.clone(),
@@ -131,16 +131,18 @@ impl Manager {
         })
     }
 
-    /// Where a client that is served by `serving` is to turn when that is lost, best first.
+    /// Where a client that is served by `serving` is to turn when that is lost, best first; those to be
+    /// `shunned` last.
     pub(super) fn standbys(
         &self,
         candidates: &[Candidate],
         serving: &[NodeId],
+        shunned: &[NodeId],
         client: Option<Position>,
     ) -> Vec<NodeId> {
         let leg_kbps = self.registry.leg_kbps();
         let wanted = Request { legs: 1, leg_kbps, client, ..Request::default() };
-        select_standbys(candidates, &wanted, serving, MAX_STANDBYS)
+        select_standbys(candidates, &wanted, serving, shunned, MAX_STANDBYS)
     }
 
     pub(super) fn addresses(&self, nodes: &[NodeId]) -> Vec<NodeAddress> {
