@@ -86,14 +86,16 @@ const EXAMPLES: &str = "Example:
   gibbon-edge --id edge-a --listen 127.0.0.1:4483 --coordinator 127.0.0.1:4481
 
 Stopping:
-  On SIGTERM or Ctrl-C the edge drains, as on `gibbonctl drain`: it takes no new viewers, and the coordinator
-  moves those it has to other edges. If the coordinator is away, or moves nobody for 3 s, viewers are asked to
-  go by themselves. The exit code is 0 when nobody is left, 3 when legs were cut: at the deadline, or at a
-  second signal. The log names them.
+  On SIGTERM or Ctrl-C the edge drains, as on `gibbonctl drain`: it takes no new
+  viewers, and the coordinator moves those it has to other edges. If the
+  coordinator is away, or moves nobody for 3 s, viewers are asked to go by
+  themselves. The exit code is 0 when nobody is left, 3 when legs were cut: at the
+  deadline, or at a second signal. The log names them.
 
 At the limit of its capacity:
-  A newcomer still gets one of the two descriptions. Viewers that have both are brought down to one for it,
-  those of the lowest priority first. Only when one each does not fit are newcomers refused.";
+  A newcomer still gets one of the two descriptions. Viewers that have both are
+  brought down to one for it, those of the lowest priority first. Only when one
+  each does not fit are newcomers refused.";
 
 /// Exit code when legs were cut.
 const LEGS_CUT: u8 = 3;
