@@ -109,8 +109,9 @@ impl Scene<'_> {
             placement: session.placement.unwrap_or_default(),
             moving: &need.moving,
             exclude: &[],
-            // What must leave its edge may bring others down; what should, may not.
-            newcomer: must,
+            // What must leave its edge may bring others down; what should, may not. A leg at a lost edge that
+            // its client still has is served: the edge is cut off from us alone.
+            newcomer: need.cause == Cause::Drain,
             client: client(session),
         };
         let without = exclude.len();

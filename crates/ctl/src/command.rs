@@ -90,10 +90,21 @@ enum Command {
     /// Hand a session off to another edge, one description at a time
     Handoff(Handoff),
     /// Empty an edge: hand all its sessions off to others, then let it exit
+    ///
+    /// No viewer sees anything of it. New sessions go elsewhere from now on. With nowhere to go it is refused,
+    /// and nothing changes. SIGTERM at the edge does the same. Without --no-wait this waits until the edge has
+    /// left: exit code 0 if it was empty by then, 3 if the deadline cut legs (the edge's log names them).
     Drain(Drain),
     /// Take a drain back
+    ///
+    /// What has been moved stays where it is.
     Undrain(Undrain),
     /// Drain each edge in turn, to be restarted by its supervisor
+    ///
+    /// For upgrades: replace the program first, then run this. An edge exits when it is empty; systemd,
+    /// Kubernetes or a container's restart policy starts it again, and then the next has its turn. Stops with
+    /// exit code 1 if an edge is not back within 60 s or nothing can take its sessions, with 3 if a deadline
+    /// cut legs.
     RollingRestart(RollingRestart),
     /// Follow what happens, a line for each event, until Ctrl-C
     Watch,

@@ -36,11 +36,7 @@ pub struct Pace {
     rate: f64,
 }
 
-/// Hands every session of an edge off to others; then the edge exits.
-///
-/// No viewer sees anything of it. New sessions go elsewhere from now on. With nowhere to go it is refused, and
-/// nothing changes. SIGTERM at the edge does the same. Without --no-wait this waits until the edge has left:
-/// exit code 0 if it was empty by then, 3 if the deadline cut legs (the edge's log names them).
+/// `gibbonctl drain`.
 #[derive(clap::Args)]
 pub struct Drain {
     /// The edge; `gibbonctl nodes` lists them
@@ -55,18 +51,14 @@ pub struct Drain {
     no_wait: bool,
 }
 
-/// Takes a drain back. What has been moved stays where it is.
+/// `gibbonctl undrain`.
 #[derive(clap::Args)]
 pub struct Undrain {
     /// The edge
     edge: NodeId,
 }
 
-/// Drains one edge after the other, each to be started again by its supervisor before the next one's turn.
-///
-/// For upgrades: replace the program first, then run this. An edge exits when it is empty; systemd, Kubernetes
-/// or a container's restart policy starts it again. Stops with exit code 1 if an edge is not back within 60 s
-/// or nothing can take its sessions, with 3 if a deadline cut legs.
+/// `gibbonctl rolling-restart`.
 #[derive(clap::Args)]
 pub struct RollingRestart {
     /// Which edges, in this order [default: all that are up, by name]
@@ -87,7 +79,7 @@ impl Talk {
     }
 }
 
-/// `gibbonctl drain`.
+/// Has an edge emptied, and follows it to its end.
 pub fn drain(json: bool, portal: &Portal, drain: &Drain) -> anyhow::Result<ExitCode> {
     let (edge, talk) = (&drain.edge, Talk { json });
     let begun = Instant::now();
@@ -111,14 +103,14 @@ pub fn drain(json: bool, portal: &Portal, drain: &Drain) -> anyhow::Result<ExitC
     Ok(if cut == 0 { ExitCode::SUCCESS } else { ExitCode::from(CUT) })
 }
 
-/// `gibbonctl undrain`.
+/// Takes a drain back.
 pub fn undrain(json: bool, portal: &Portal, undrain: &Undrain) -> anyhow::Result<ExitCode> {
     portal.undrain(&undrain.edge)?;
     Talk { json }.say(&format!("{} is wanted again", undrain.edge))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `gibbonctl rolling-restart`.
+/// Drains one edge after the other, each to be started again before the next one's turn.
 pub fn rolling_restart(
     json: bool,
     portal: &Portal,
