@@ -7,23 +7,22 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use gibbon_control::{portal::SessionInfo, report::Report};
-use gibbon_media::{Placement, SessionId};
+use gibbon_media::{Placement, Priority, SessionId};
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup};
 
 /// What is watched.
 pub const STREAM: &str = "live/bbb";
 /// Who publishes it.
 pub const ORIGIN: &str = "origin-1";
-/// An edge that nothing befalls, with room for the control viewer alone: what that viewer sees is the
-/// machine's doing.
-pub const CONTROL_EDGE: &str = "edge-z";
+/// An edge that nothing befalls. It is small, so that few others come there, and not full, so that nobody
+/// is sent away for the load.
+const CONTROL_EDGE: &str = "edge-z";
 /// Origins fall behind while a machine starts many processes at once: players join after so much.
 const HISTORY: Duration = Duration::from_secs(2);
 /// No run is longer; players are told to end before.
 const LONGEST: f64 = 24.0 * 3600.0;
 /// What coding and two network hops may add to the playout delay, in ms.
 const MAX_BEHIND_MS: u64 = 150;
-const CONTROL: &str = "control";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Plays until it is told to end. Waits until the picture is moving: many that start at once starve each
@@ -46,14 +45,30 @@ pub fn behind(report: &Report) -> Option<String> {
 /// Adds the edge of the control viewer.
 pub fn with_control_edge(setup: Setup) -> Setup {
     let setup = setup.edges(&[CONTROL_EDGE]).domains(&[CONTROL_EDGE]);
-    setup.edge_with(CONTROL_EDGE, &["--capacity-legs", "2"])
+    setup.edge_with(CONTROL_EDGE, &["--capacity-legs", "3"])
 }
 
-/// Starts the control viewer, once there is something to see.
-pub fn control(network: &Network) -> anyhow::Result<Audience> {
-    network.await_history(ORIGIN, HISTORY)?;
-    let options = PlayerOptions::new(STREAM, 0.0).at(CONTROL_EDGE).no_decode();
-    Audience::of(vec![watch(network, CONTROL, options)?])
+/// A viewer whose edge nothing befalls: what it sees is the machine's doing, or the origin's.
+#[derive(Debug)]
+pub struct Control(Player);
+
+impl Control {
+    /// Starts to watch, once there is something to see. Nobody is more important.
+    pub fn start(network: &Network) -> anyhow::Result<Self> {
+        network.await_history(ORIGIN, HISTORY)?;
+        let options = PlayerOptions::new(STREAM, 0.0).at(CONTROL_EDGE).no_decode();
+        watch(network, "control", options.priority(Priority::MAX)).map(Self)
+    }
+
+    /// What it saw. Fails if it was moved from its edge: then that is nobody's doing but ours.
+    pub fn end(mut self) -> anyhow::Result<Report> {
+        let status = self.0.process.stop()?;
+        ensure!(status.success(), "the control viewer ended with {status}");
+        let report = self.0.report()?;
+        let moved = report.legs.iter().find(|leg| leg.edge.as_str() != CONTROL_EDGE);
+        ensure!(moved.is_none(), "the control viewer was moved: {:?}", report.legs);
+        Ok(report)
+    }
 }
 
 /// All players of a run and their sessions.
@@ -131,11 +146,6 @@ impl Audience {
                 Err(_) => std::thread::sleep(LOOK_EVERY),
             }
         }
-    }
-
-    /// Ends the only player, the control viewer, and reads its report.
-    pub fn end_control(self) -> anyhow::Result<Report> {
-        self.end()?.remove(CONTROL).context("the control viewer left no report")
     }
 
     /// Tells all players to end, and reads their reports.

@@ -19,7 +19,7 @@ use gibbon_testbed::{
 use serde::Serialize;
 
 use crate::{
-    audience::{Audience, ORIGIN, STREAM, behind, control, watch, with_control_edge},
+    audience::{Audience, Control, ORIGIN, STREAM, behind, watch, with_control_edge},
     outages::{Cause, Outages},
 };
 
@@ -80,7 +80,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     setup.seed = options.seed;
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
-    let control = control(&network)?;
+    let control = Control::start(&network)?;
     let players = plan.players.iter().enumerate().map(|(n, name)| {
         let placement = [Placement::Diverse, Placement::Together][n % 2];
         let play = PlayerOptions::new(STREAM, 0.0).placement(placement).no_decode();
@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut chaos = Chaos::new(&network, &plan);
     chaos.live_through(&steps, &mut audience)?;
     let outcome = chaos.end(audience)?;
-    let stalls = within(&seen(&control.end_control()?, Verdict::Frozen), outcome.judged);
+    let stalls = within(&seen(&control.end()?, Verdict::Frozen), outcome.judged);
     conclude(options, Outcome { stalls, ..outcome })
 }
 
@@ -387,6 +387,7 @@ fn conclude(options: &Options, mut outcome: Outcome) -> anyhow::Result<ExitCode>
             outcome.violations.push(what);
         }
     }
+    let void = stood_still(&outcome);
     if outcome.frozen as f64 > outcome.expected as f64 * MAX_EXCUSED {
         let Outcome { frozen, expected, .. } = outcome;
         outcome.violations.push(format!("{frozen} of {expected} frames were frozen"));
@@ -409,7 +410,7 @@ fn conclude(options: &Options, mut outcome: Outcome) -> anyhow::Result<ExitCode>
         "Again: gibbon-testbed chaos --seed {seed} --minutes {minutes} --players {players}; logs: {}",
         options.folder.display()
     );
-    if stood_still(&outcome) {
+    if void {
         println!("Void: the control viewer froze, too, and nothing else was wrong.");
         return Ok(ExitCode::from(VOID));
     }

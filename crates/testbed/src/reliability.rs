@@ -14,7 +14,7 @@ use gibbon_media::Placement;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, seen::Span};
 
 use crate::{
-    audience::{Audience, STREAM, behind, control, watch, with_control_edge},
+    audience::{Audience, Control, STREAM, behind, watch, with_control_edge},
     samples::{Configuration, Kill, Sample, histogram, samples, summaries, table, void},
 };
 
@@ -56,12 +56,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let setup = with_control_edge(Setup::bbb(&EDGES).domains(&EDGES));
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
-    let mut control = control(&network)?;
+    let control = Control::start(&network)?;
     let (players, configurations) = start_players(&network, options)?;
     let mut audience = Audience::of(players)?;
-    let kills = kill_all(&network, options, &configurations, &mut audience, &mut control)?;
+    let kills = kill_all(&network, options, &configurations, &mut audience)?;
     let reports = audience.end()?;
-    let control = control.end_control()?;
+    let control = control.end()?;
     let well = conclude(options, &kills, &configurations, &reports, &control)?;
     network.stop()?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -100,13 +100,11 @@ fn kill_all(
     options: &Options,
     configurations: &Configurations,
     audience: &mut Audience,
-    control: &mut Audience,
 ) -> anyhow::Result<Vec<Kill>> {
     let every = Duration::from_secs_f64(options.every);
     let mut kills: Vec<Kill> = Vec::new();
     let (mut next, mut last) = (0, Instant::now());
     loop {
-        control.is_there()?;
         let settled = audience.settle(network, SETTLE_WITHIN);
         let settled = settled.with_context(|| format!("after {} kills", kills.len()))?;
         for (name, session) in &settled {
