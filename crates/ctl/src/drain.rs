@@ -237,6 +237,9 @@ fn ended(talk: &Talk, edge: &NodeId, end: End, took: Duration) -> anyhow::Result
             ))?;
             return Ok(cut);
         }
+        End::Lost { legs } => bail!(
+            "{edge} is not heard of any more, with {legs} legs: it was killed, or is cut off from the coordinator"
+        ),
         End::TakenBack => bail!("somebody took the drain of {edge} back"),
         End::Overdue => bail!("{edge} is still there long after its deadline; see its log"),
     }

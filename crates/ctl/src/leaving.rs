@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use gibbon_control::portal::NodeInfo;
+use gibbon_control::{node::REPORT_EVERY_MS, portal::NodeInfo};
 
-/// An edge that is not seen for this long has left; a coordinator that has just started has to hear of it.
+/// An edge that is not seen for this long will not be: a coordinator that has just started has to hear of it,
+/// and one that lost its connection comes back.
 const UNSEEN_FOR: Duration = Duration::from_secs(3);
+/// One that says that it leaves is down at once; one that is only silent, when its last report is this old.
+const SILENT_AFTER_MS: u64 = 4 * REPORT_EVERY_MS;
 /// Reports are this old at most: what is left "at" the deadline.
 const REPORTS: Duration = Duration::from_secs(1);
 /// An edge that is still there so long after its deadline will not leave.
@@ -33,6 +36,11 @@ pub enum End {
         /// Legs that it cut.
         cut: u32,
     },
+    /// It is silent and has not said that it leaves: killed, or cut off from the coordinator.
+    Lost {
+        /// Legs it carried when it was last heard.
+        legs: u32,
+    },
     /// Somebody took the drain back.
     TakenBack,
     /// It is there long after its deadline.
@@ -50,7 +58,13 @@ impl Leaving {
     pub fn look(&mut self, node: Option<&NodeInfo>, elapsed: Duration) -> Option<End> {
         let Some(node) = node.filter(|node| node.up) else {
             let since = *self.unseen.get_or_insert(elapsed);
-            return (elapsed - since >= UNSEEN_FOR || node.is_some()).then(|| self.left(since));
+            let said_so = node.is_some_and(|node| node.report_age_ms < SILENT_AFTER_MS);
+            return match node {
+                _ if said_so => Some(self.left(since)),
+                _ if elapsed - since < UNSEEN_FOR => None,
+                Some(_) => Some(End::Lost { legs: self.legs }),
+                None => Some(self.left(since)),
+            };
         };
         if node.draining.is_none() {
             return Some(match node.registered_us == self.registered_us {
@@ -132,6 +146,16 @@ mod tests {
         assert_eq!(edge.look(None, at(1)), None);
         assert_eq!(edge.look(Some(&seen(2, 4, true, true)), at(2)), None);
         assert_eq!(edge.look(Some(&seen(2, 4, false, true)), at(3)), Some(End::TakenBack));
+    }
+
+    #[test]
+    fn an_edge_that_falls_silent_has_not_left() {
+        let mut edge = leaving(false);
+        let silent = NodeInfo { report_age_ms: 2000, ..seen(1, 0, false, false) };
+        assert_eq!(edge.look(Some(&silent), at(5)), None);
+        assert_eq!(edge.look(Some(&seen(2, 3, true, true)), at(7)), None, "it is back");
+        assert_eq!(edge.look(Some(&silent), at(10)), None);
+        assert_eq!(edge.look(Some(&silent), at(13)), Some(End::Lost { legs: 3 }));
     }
 
     #[test]
