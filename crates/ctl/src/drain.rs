@@ -85,13 +85,13 @@ pub fn drain(json: bool, portal: &Portal, drain: &Drain) -> anyhow::Result<ExitC
     let begun = Instant::now();
     let node = portal.drain(edge, &drain.pace.request(drain.stay))?;
     if drain.no_wait {
-        talk.say(&format!("{edge} is being emptied: {} legs", node.legs))?;
+        talk.say(&format!("{edge} is being emptied: {}", counted(node.legs, "leg")))?;
         return if json { print_json(&node) } else { Ok(ExitCode::SUCCESS) };
     }
     talk.say(&format!(
-        "{edge} is being emptied: {} legs. Ctrl-C stops this waiting, not the drain; \
+        "{edge} is being emptied: {}. Ctrl-C stops this waiting, not the drain; \
          `gibbonctl undrain {edge}` takes it back",
-        node.legs
+        counted(node.legs, "leg")
     ))?;
     let end = wait(portal, &talk, Leaving::new(&node, drain.pace.deadline, drain.stay), edge)?;
     let cut = ended(&talk, edge, end, begun.elapsed())?;
@@ -124,7 +124,7 @@ pub fn rolling_restart(
         let node = portal.drain(edge, &restart.pace.request(false)).with_context(|| {
             format!("stopped at {edge}, {n} of {} edges restarted", edges.len())
         })?;
-        talk.say(&format!("{edge} ({} of {}): {} legs", n + 1, edges.len(), node.legs))?;
+        talk.say(&format!("{edge} ({} of {}): {}", n + 1, edges.len(), counted(node.legs, "leg")))?;
         let registered_us = node.registered_us;
         let end = wait(portal, &talk, Leaving::new(&node, restart.pace.deadline, false), edge)?;
         cut += ended(&talk, edge, end, begun.elapsed())?;
@@ -216,13 +216,21 @@ impl Progress {
         let left = sessions.iter().filter(here).count();
         self.sessions = self.sessions.max(left);
         let moved = self.sessions - left;
-        let mut line =
-            format!("  {} legs left, {moved} of {} sessions moved", node.legs, self.sessions);
+        let mut line = format!(
+            "  {} left, {moved} of {} moved",
+            counted(node.legs, "leg"),
+            counted(self.sessions as u32, "session")
+        );
         if node.downstreams > 0 {
-            line += &format!(", {} subscriptions of other nodes", node.downstreams);
+            line += &format!(", {} of other nodes", counted(node.downstreams, "subscription"));
         }
         line
     }
+}
+
+/// A number of things.
+fn counted(number: u32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Says how an edge left; returns how many legs were cut.
@@ -233,12 +241,14 @@ fn ended(talk: &Talk, edge: &NodeId, end: End, took: Duration) -> anyhow::Result
         End::Left { cut: 0 } => talk.say(&format!("{edge} left empty after {took:.1} s"))?,
         End::Left { cut } => {
             talk.say(&format!(
-                "{edge} left at its deadline and cut {cut} legs; its log names them"
+                "{edge} left at its deadline and cut {}; its log names them",
+                counted(cut, "leg")
             ))?;
             return Ok(cut);
         }
         End::Lost { legs } => bail!(
-            "{edge} is not heard of any more, with {legs} legs: it was killed, or is cut off from the coordinator"
+            "{edge} is not heard of any more, with {}: it was killed, or is cut off from the coordinator",
+            counted(legs, "leg")
         ),
         End::TakenBack => bail!("somebody took the drain of {edge} back"),
         End::Overdue => bail!("{edge} is still there long after its deadline; see its log"),
