@@ -19,7 +19,7 @@ use gibbon_testbed::{
 use serde::Serialize;
 
 use crate::{
-    audience::{Audience, Control, ORIGIN, STREAM, behind, watch, with_control_edge},
+    audience::{Audience, Control, HISTORY, ORIGIN, STREAM, behind, watch},
     outages::{Cause, Outages},
 };
 
@@ -76,11 +76,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.folder.exists() {
         std::fs::remove_dir_all(&options.folder)?;
     }
-    let mut setup = with_control_edge(Setup::bbb(&EDGES).domains(&EDGES)).paths();
+    let mut setup = Setup::bbb(&EDGES).domains(&EDGES).paths();
     setup.seed = options.seed;
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
-    let control = Control::start(&network)?;
+    let control = Control::start(&options.folder)?;
+    network.await_history(ORIGIN, HISTORY)?;
     let players = plan.players.iter().enumerate().map(|(n, name)| {
         let placement = [Placement::Diverse, Placement::Together][n % 2];
         let play = PlayerOptions::new(STREAM, 0.0).placement(placement).no_decode();
@@ -418,7 +419,7 @@ fn conclude(options: &Options, mut outcome: Outcome) -> anyhow::Result<ExitCode>
 }
 
 /// Whether freezes are all that is wrong, and the control viewer had one at about the same time as each:
-/// nothing befell its edge.
+/// nothing befell its network.
 fn stood_still(outcome: &Outcome) -> bool {
     let near = |freeze: &Freeze| {
         let Span { from_us, to_us } = freeze.span;

@@ -14,7 +14,7 @@ use gibbon_media::Placement;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, seen::Span};
 
 use crate::{
-    audience::{Audience, Control, STREAM, behind, watch, with_control_edge},
+    audience::{Audience, Control, HISTORY, ORIGIN, STREAM, behind, watch},
     samples::{Configuration, Kill, Sample, histogram, samples, summaries, table, void},
 };
 
@@ -53,10 +53,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.folder.exists() {
         std::fs::remove_dir_all(&options.folder)?;
     }
-    let setup = with_control_edge(Setup::bbb(&EDGES).domains(&EDGES));
+    let setup = Setup::bbb(&EDGES).domains(&EDGES);
     let network = Network::start(&options.folder, setup)?;
     network.supervise(&EDGES, RESTART_AFTER)?;
-    let control = Control::start(&network)?;
+    let control = Control::start(&options.folder)?;
+    network.await_history(ORIGIN, HISTORY)?;
     let (players, configurations) = start_players(&network, options)?;
     let mut audience = Audience::of(players)?;
     let kills = kill_all(&network, options, &configurations, &mut audience)?;
