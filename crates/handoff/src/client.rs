@@ -58,8 +58,10 @@ struct Hand {
     /// The description is done without: nothing was left to try, or it was let go. A bad leg may still be
     /// there.
     idle: bool,
-    /// The edge that was lost or let go, until another delivers.
+    /// The edge that was lost, until another delivers.
     last: Option<NodeId>,
+    /// The edge at which it was let go, until one delivers: it is well, and gives it back when it can.
+    home: Option<NodeId>,
     /// An edge that was left at its own wish, until its last group is over.
     left: Option<NodeId>,
 }
@@ -189,7 +191,7 @@ impl Hands {
         let Some(Attach { edge, start, why }) = hand.attach.take() else { return };
         let aim = hand.search.take().map(|search| search.aim);
         hand.idle = false;
-        hand.last = None;
+        (hand.last, hand.home) = (None, None);
         let old = hand.leg.replace(edge.clone());
         out.push(Action::CancelTimer(Timer::Attach { description, start }));
         let order = why.order();

@@ -106,6 +106,8 @@ struct Shared {
     endpoint: Endpoint,
     stream: StreamName,
     grant: Mutex<String>,
+    /// How things stood last: what an edge is told first.
+    reported: Mutex<Option<ClientReport>>,
     started: Instant,
     events: mpsc::Sender<Event>,
     addresses: Mutex<HashMap<NodeId, SocketAddr>>,
@@ -126,6 +128,7 @@ impl Edges {
             endpoint,
             stream,
             grant: Mutex::new(grant),
+            reported: Mutex::default(),
             started,
             events,
             addresses: Mutex::default(),
@@ -183,6 +186,7 @@ impl Edges {
 
     /// Sends a report on every connection that is alive.
     pub fn report(&self, report: &ClientReport) {
+        *lock(&self.shared.reported) = Some(report.clone());
         for (_, connection) in self.shared.connections() {
             connection.report(report.clone());
         }
@@ -321,6 +325,11 @@ impl Shared {
         let (mut sender, mut receiver) = message::open(connection, StreamKind::Session).await?;
         let grant = lock(&self.grant).clone();
         sender.send_json(&FromViewer::Hello { grant }).await?;
+        // Before any leg is asked for: a full edge treats a first description otherwise than a second.
+        let reported = lock(&self.reported).clone();
+        if let Some(report) = reported {
+            sender.send_json(&FromViewer::Report(report)).await?;
+        }
         match receiver.receive_json::<ToViewer>().await? {
             Some(ToViewer::Welcome) => Ok((sender, receiver)),
             Some(ToViewer::Refused { reason }) => Err(MessageError::Broken(reason)),

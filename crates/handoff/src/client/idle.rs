@@ -19,7 +19,7 @@ impl Hands {
         let hand = self.hand(description);
         hand.idle = true;
         if let Some(edge) = hand.leg.take() {
-            hand.last = Some(edge.clone());
+            hand.home = Some(edge.clone());
             out.push(Action::Cancel { description, edge: edge.clone() });
             out.push(Action::Note(Note::Detached { description, edge: edge.clone() }));
             out.push(Action::Note(Note::LetGo { description, edge }));

@@ -217,8 +217,8 @@ impl Hands {
         Some(best)
     }
 
-    /// Whom to try for a description, best first: the other hand's edge, for its connection is open; then
-    /// the standbys; then the edge that was lost or let go, unless its leg is still there. An edge that
+    /// Whom to try for a description, best first: the edge at which it was let go; the other hand's edge, for
+    /// its connection is open; the standbys; then the edge that was lost, unless its leg is still there. An edge that
     /// wants to be left is good only in need, and one that is in trouble comes last.
     fn candidates(&self, description: Description, aim: Aim) -> Vec<&NodeId> {
         let hand = &self.hands[description.index()];
@@ -226,7 +226,8 @@ impl Hands {
         let beside = other.leg.as_ref().or(other.attach.as_ref().map(|attach| &attach.edge));
         let troubled = other.last.as_ref().filter(|_| other.aim() == Some(Aim::Recover));
         let mut all: Vec<&NodeId> = Vec::new();
-        for edge in beside.into_iter().chain(&self.standbys).chain(&hand.last) {
+        let home = hand.home.as_ref();
+        for edge in home.into_iter().chain(beside).chain(&self.standbys).chain(&hand.last) {
             let allowed = aim.is_need() || !self.wants_to_be_left(edge);
             if allowed && hand.leg.as_ref() != Some(edge) && !all.contains(&edge) {
                 all.push(edge);

@@ -69,11 +69,11 @@ fn a_description_that_is_looked_for_need_not_be() {
 fn a_description_is_taken_back_from_the_first_edge_that_gives_it() {
     let mut bench = Bench::at(["a", "b"], &["c"]);
     bench.let_go(One);
-    assert_eq!(bench.take_back(One), ["subscribe 1 a live", "set attach 1"]);
+    assert_eq!(bench.take_back(One), ["subscribe 1 b live", "set attach 1"]);
     assert_eq!(bench.take_back(One), NOTHING);
-    assert_eq!(bench.rejected(One, "a"), ["stop attach 1", "set reattach 1"]);
-    assert_eq!(bench.reattach(One), ["subscribe 1 c live", "set attach 1"]);
-    assert_eq!(bench.in_time(One, "c"), ["stop attach 1", "report"]);
+    assert_eq!(bench.rejected(One, "b"), ["stop attach 1", "set reattach 1"]);
+    assert_eq!(bench.reattach(One), ["subscribe 1 a live", "set attach 1"]);
+    assert_eq!(bench.in_time(One, "a"), ["stop attach 1", "report"]);
     assert!(!bench.hands.is_idle(One));
     assert_eq!(bench.take_back(One), NOTHING);
 }
@@ -84,7 +84,7 @@ fn a_description_that_nobody_gives_back_stays_idle_without_a_word() {
     bench.let_go(One);
     for _ in 0..3 {
         bench.take_back(One);
-        for edge in ["a", "c", "b"] {
+        for edge in ["b", "a", "c"] {
             assert_eq!(bench.hands.attaching(One).unwrap().0, &node(edge));
             assert_eq!(bench.rejected(One, edge), ["stop attach 1", "set reattach 1"]);
             assert!(bench.reattach(One) != ["lost 1"]);
@@ -113,7 +113,7 @@ fn nothing_is_taken_back_while_the_other_description_is_on_its_way() {
     bench.in_time(Zero, "c");
     assert_eq!(bench.take_back(One), NOTHING, "on probation");
     bench.probation_over(Zero);
-    assert_eq!(bench.take_back(One)[0], "subscribe 1 c live");
+    assert_eq!(bench.take_back(One)[0], "subscribe 1 b live");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn an_order_takes_precedence_over_taking_back() {
     let mut bench = Bench::at(["a", "b"], &["c"]);
     bench.let_go(One);
     bench.take_back(One);
-    let moved = ["stop attach 1", "cancel 1 a", "subscribe 0 c 7", "set attach 0"];
+    let moved = ["stop attach 1", "cancel 1 b", "subscribe 0 c 7", "set attach 0"];
     assert_eq!(bench.order(attach_to("c", 1, Zero)), moved);
     assert!(bench.hands.is_idle(One));
     // And may be what takes it back.

@@ -11,7 +11,7 @@ use crate::downlink;
 
 /// An idle description is taken back after a time between these, chosen anew each time, so that not all
 /// clients of an edge ask at once.
-const TAKE_BACK_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
+const TAKE_BACK_AFTER: [Duration; 2] = [Duration::from_millis(1500), Duration::from_millis(3500)];
 /// The same while no description is delivered, and for the first try after a loss.
 const TAKE_BACK_IN_NEED: [Duration; 2] = [Duration::from_millis(400), Duration::from_millis(800)];
 
