@@ -1,10 +1,12 @@
 //! What the end-to-end tests share: runs with a control viewer, and sentences about what a viewer saw.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, bail, ensure};
-use gibbon_control::report::Report;
-use gibbon_testbed::Player;
+use gibbon_control::{portal::SessionInfo, report::Report};
+use gibbon_mdc::Verdict;
+use gibbon_media::{NodeId, SessionId};
+use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
 
 /// A run whose control viewer was not clean says nothing: the machine was starved.
 const MAX_VOIDS: usize = 3;
@@ -104,5 +106,64 @@ pub fn stock_ffmpeg_decodes(file: &Path) -> anyhow::Result<()> {
         .context("ffmpeg is not installed")?;
     let complaints = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && complaints.is_empty(), "ffmpeg: {complaints}");
+    Ok(())
+}
+
+/// Runs `gibbonctl` against a network; returns its exit code and what it has printed.
+pub fn gibbonctl(network: &Network, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let mut command = Command::new(binary("gibbonctl")?);
+    command.args(["--portal", network.portal_url(), "--token-file"]);
+    command.arg(network.certs().join("portal.token")).args(arguments);
+    let output = command.output().context("cannot start gibbonctl")?;
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    Ok((output.status.code(), said.concat()))
+}
+
+/// Waits until both descriptions of a session are delivered, and by which edges is as `wanted`.
+pub fn legs(
+    network: &Network,
+    session: SessionId,
+    wanted: impl Fn(&[NodeId; 2]) -> bool,
+) -> anyhow::Result<[NodeId; 2]> {
+    wait_for(format!("the legs of session {session}"), WAIT, || {
+        let SessionInfo { edges, handoff, .. } = network.session(session)?;
+        let [Some(zero), Some(one)] = edges else { return Ok(None) };
+        let legs = [zero, one];
+        Ok((handoff.is_none() && wanted(&legs)).then_some(legs))
+    })
+}
+
+/// Both legs on two edges.
+pub fn apart(legs: &[NodeId; 2]) -> bool {
+    legs[0] != legs[1]
+}
+
+/// The longest stretch of this verdict, in ms. Stretches that touch are one.
+pub fn longest(report: &Report, verdict: Verdict) -> u64 {
+    let (mut longest, mut from, mut until) = (0, 0, 0);
+    for span in report.verdicts.iter().filter(|span| span.verdict == verdict) {
+        if span.from_ms > until {
+            from = span.from_ms;
+        }
+        until = span.to_ms;
+        longest = longest.max(until - from);
+    }
+    longest
+}
+
+/// Fails if anything froze, or the sound had a gap, or the playout delay grew beyond 1.2 times its start.
+pub fn never_froze(report: &Report) -> anyhow::Result<()> {
+    let delay = report.playout_delay_ms;
+    ensure!(
+        report.frames.frozen == 0 && report.audio.gap_ms == 0 && report.frames.central > 0,
+        "frozen {} of {}, longest freeze {} ms, sound gaps {} ms; report: {}",
+        report.frames.frozen,
+        report.frames.expected,
+        report.freezes.longest_ms,
+        report.audio.gap_ms,
+        serde_json::to_string(report)?
+    );
+    ensure!(delay.latest * 10 <= delay.initial * 12, "the playout delay grew: {delay:?}");
     Ok(())
 }

@@ -22,6 +22,8 @@ pub const GONE_AFTER: Duration = Duration::from_secs(5);
 /// A session whose client has not attached by then is given up. Its grant stays good: if the client comes
 /// later, the session is known again from the edges' reports.
 pub const ATTACH_WITHIN: Duration = Duration::from_secs(30);
+/// A client reports every second.
+pub const SILENT_AFTER: Duration = Duration::from_millis(3500);
 /// Reports about a session that was ended through the portal are passed over for this long.
 pub const ENDED_FOR: Duration = Duration::from_secs(5);
 /// Complaints of one client that are looked at: one for each of its legs.
@@ -47,8 +49,9 @@ pub struct Session {
     placed: Option<[NodeId; 2]>,
     /// Edges with a session stream, and the descriptions each serves.
     carriers: BTreeMap<NodeId, [bool; 2]>,
-    /// The client's newest report.
+    /// The client's newest report, and when it came.
     pub report: Option<Report>,
+    heard: MediaTime,
     /// What the client complains of, and when it did.
     complaints: Vec<(Complaint, MediaTime)>,
     /// Since when its legs are where they are.
@@ -88,6 +91,11 @@ impl Session {
         })
     }
 
+    /// Whether the client has not been heard for longer than any that goes on is silent.
+    pub fn is_silent(&self, now: MediaTime) -> bool {
+        now.since(self.heard) > SILENT_AFTER
+    }
+
     fn has_gone(&self, now: MediaTime) -> bool {
         let patience = if self.placed.is_some() { ATTACH_WITHIN } else { GONE_AFTER };
         self.carriers.is_empty() && now.since(self.seen) > patience
@@ -104,6 +112,7 @@ impl Session {
             placed: None,
             carriers: BTreeMap::new(),
             report: None,
+            heard: now,
             complaints: Vec::new(),
             legs_since: now,
             handed_off: false,
@@ -216,6 +225,7 @@ impl Sessions {
                 return false;
             }
             session.report = Some(report.hands.clone());
+            session.heard = now;
             let complaints = report.complaints.iter().take(MAX_COMPLAINTS);
             session.complaints = complaints.map(|complaint| (complaint.clone(), now)).collect();
             true
@@ -236,6 +246,7 @@ impl Sessions {
     pub fn excuse(&mut self, time: Duration) {
         for session in self.sessions.values_mut() {
             session.seen = session.seen + time;
+            session.heard = session.heard + time;
         }
     }
 

@@ -82,7 +82,7 @@ impl Scene<'_> {
         let allowed = |need: &Need| session.care.allows(self.now, need.cause);
         self.at_an_edge(legs, Cause::Drain, |edge| self.is_draining(edge))
             .filter(allowed)
-            .or_else(|| self.at_an_edge(legs, Cause::Failure, |edge| self.lost.contains(edge)))
+            .or_else(|| self.at_a_lost_edge(session))
             .filter(allowed)
             .or_else(|| self.accused(session).and_then(|edge| all_at(legs, &edge, Cause::Network)))
             .filter(allowed)
@@ -174,6 +174,12 @@ impl Scene<'_> {
             return None;
         }
         Some(wanted()).filter(|wanted| wanted != named)
+    }
+
+    /// Where its client goes on saying that an edge serves it, the edge is only out of the coordinator's sight.
+    fn at_a_lost_edge(&self, session: &Session) -> Option<Need> {
+        let lost = |edge: &NodeId| self.lost.contains(edge) && session.is_silent(self.now);
+        self.at_an_edge(session.legs(), Cause::Failure, lost)
     }
 
     fn at_an_edge(

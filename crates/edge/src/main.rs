@@ -4,6 +4,7 @@ mod admission;
 mod coordinator;
 mod drain;
 mod edge;
+mod help;
 mod leg;
 mod network;
 mod passing;
@@ -135,7 +136,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         stay: false,
     };
     let capacity = Capacity { legs: options.capacity_legs, kbps: options.capacity_kbps };
-    let network = Network::new(options.upstream);
+    let network = Network::new(options.id.clone(), options.upstream);
     let edge = Edge::new(options.id.clone(), endpoint.clone(), network, capacity, grant_key);
     let registration = link::Registration {
         coordinator: options.coordinator,

@@ -6,16 +6,17 @@ use gibbon_control::node::{Directory, NodeAddress};
 use gibbon_media::{Description, NodeId, Role, StreamName};
 
 /// The directory as it stands.
-#[derive(Default)]
 pub struct Network {
+    /// This edge.
+    own: NodeId,
     directory: RwLock<Directory>,
     /// Asked for any stream that the directory does not name.
     fixed: Vec<NodeAddress>,
 }
 
 impl Network {
-    pub fn new(fixed: Vec<NodeAddress>) -> Self {
-        Self { directory: RwLock::default(), fixed }
+    pub fn new(own: NodeId, fixed: Vec<NodeAddress>) -> Self {
+        Self { own, directory: RwLock::default(), fixed }
     }
 
     pub fn update(&self, directory: Directory) {
@@ -26,6 +27,17 @@ impl Network {
     pub fn edge(&self, id: &NodeId) -> Option<NodeAddress> {
         let directory = self.directory.read().unwrap_or_else(|e| e.into_inner());
         directory.node(id).filter(|node| node.role == Role::Edge).cloned()
+    }
+
+    /// The other edges, each edge's list beginning with the next after it by name: so that not all turn to
+    /// the same one.
+    pub fn other_edges(&self) -> Vec<NodeAddress> {
+        let directory = self.directory.read().unwrap_or_else(|e| e.into_inner());
+        let others = directory.nodes.iter();
+        let others = others.filter(|node| node.role == Role::Edge && node.id != self.own);
+        let mut others: Vec<_> = others.cloned().collect();
+        others.sort_by(|a, b| (a.id < self.own, &a.id).cmp(&(b.id < self.own, &b.id)));
+        others
     }
 
     /// Where to pull a description from, best first. Where there are several sources, the two

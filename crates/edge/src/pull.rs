@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use gibbon_media::GroupId;
+use gibbon_media::{Frame, GroupId, MediaTime};
 use gibbon_net::{
     cache::Push,
     subscribe::{Event, IncomingGroup, Subscription},
@@ -24,6 +24,27 @@ use crate::relay::Relay;
 /// Once a subscription has ended, groups still under way have this long to arrive.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// What has come from one source.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// Payload bytes.
+    pub bytes: AtomicU64,
+    /// The newest media time, in µs.
+    newest: AtomicU64,
+}
+
+impl Received {
+    fn note(&self, frame: &Frame) {
+        self.bytes.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
+        self.newest.fetch_max(frame.time.as_micros(), Ordering::Relaxed);
+    }
+
+    /// The newest media time that has come.
+    pub fn newest(&self) -> MediaTime {
+        MediaTime(self.newest.load(Ordering::Relaxed))
+    }
+}
+
 /// A running copy. Dropping it cancels it.
 pub struct Pull {
     ends: mpsc::Sender<GroupId>,
@@ -31,8 +52,8 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// Begins to copy `subscription` into `relay`'s cache, adding payload bytes to `received`.
-    pub fn start(subscription: Subscription, relay: Arc<Relay>, received: Arc<AtomicU64>) -> Self {
+    /// Begins to copy `subscription` into `relay`'s cache, noting what comes in `received`.
+    pub fn start(subscription: Subscription, relay: Arc<Relay>, received: Arc<Received>) -> Self {
         let (ends, wanted_end) = mpsc::channel(1);
         let task = tokio::spawn(copy(subscription, relay, received, wanted_end));
         Self { ends, task }
@@ -62,7 +83,7 @@ impl Drop for Pull {
 async fn copy(
     mut subscription: Subscription,
     relay: Arc<Relay>,
-    received: Arc<AtomicU64>,
+    received: Arc<Received>,
     mut ends: mpsc::Receiver<GroupId>,
 ) -> Result<(), String> {
     let mut groups = JoinSet::new();
@@ -87,7 +108,7 @@ async fn copy(
     }
 }
 
-async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Arc<AtomicU64>) {
+async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Arc<Received>) {
     let group = match relay.tracks.admit(&incoming.start) {
         Ok(group) => group,
         Err(why) => {
@@ -97,7 +118,7 @@ async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Ar
     loop {
         match incoming.next_frame().await {
             Ok(Some((index, frame))) => {
-                received.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
+                received.note(&frame);
                 if relay.tracks.push(&group, index, frame) == Push::Refused {
                     return tracing::debug!(group = %group.header.group, index, "frame not cached");
                 }

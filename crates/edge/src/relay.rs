@@ -19,9 +19,10 @@ use gibbon_net::{
 use tokio::sync::watch;
 
 use crate::{
+    help,
     network::Network,
     peers::Peers,
-    pull::Pull,
+    pull::{Pull, Received},
     silence::{self, Silence},
 };
 
@@ -45,7 +46,7 @@ type Key = (StreamName, Description);
 /// All relays of this edge.
 pub struct Relays {
     peers: Arc<Peers>,
-    network: Arc<Network>,
+    pub network: Arc<Network>,
     running: Mutex<HashMap<Key, Arc<Relay>>>,
 }
 
@@ -62,15 +63,15 @@ pub struct Relay {
     bootstrap: watch::Sender<Option<NodeAddress>>,
     wanted: watch::Sender<u32>,
     source: watch::Sender<Option<Source>>,
-    received: Mutex<BTreeMap<NodeId, Arc<AtomicU64>>>,
+    received: Mutex<BTreeMap<NodeId, Arc<Received>>>,
 }
 
 /// Whom a relay pulls from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Source {
-    node: NodeAddress,
-    /// Whether it is the regular upstream, not a bootstrap.
-    regular: bool,
+pub struct Source {
+    pub node: NodeAddress,
+    /// Whether it is the regular upstream, not a bootstrap or a help.
+    pub regular: bool,
 }
 
 #[derive(Clone)]
@@ -210,6 +211,16 @@ impl Relay {
         }
     }
 
+    /// Whether a first source has answered.
+    pub fn has_begun(&self) -> bool {
+        matches!(*self.state.borrow(), State::Ready(_))
+    }
+
+    /// Whom it pulls from, if anybody, apart from helpers.
+    pub fn source(&self) -> Option<NodeId> {
+        self.source.borrow().as_ref().map(|source| source.node.id.clone())
+    }
+
     /// Moves on to the regular upstream, and waits until nothing depends on the bootstrap any more.
     pub async fn settle(&self) {
         self.leave_bootstrap();
@@ -235,7 +246,8 @@ impl Relay {
         self.kbps.store(kbps, Ordering::Relaxed);
     }
 
-    fn counter(&self, source: &NodeId) -> Arc<AtomicU64> {
+    /// What has come from a source.
+    pub fn received_from(&self, source: &NodeId) -> Arc<Received> {
         lock(&self.received).entry(source.clone()).or_default().clone()
     }
 
@@ -244,12 +256,12 @@ impl Relay {
         UpstreamReport {
             stream: self.stream.clone(),
             description: self.description,
-            source: self.source.borrow().as_ref().map(|s| s.node.id.clone()),
+            source: self.source(),
             received: received
                 .iter()
-                .map(|(source, bytes)| SourceBytes {
+                .map(|(source, received)| SourceBytes {
                     source: source.clone(),
-                    bytes: bytes.load(Ordering::Relaxed),
+                    bytes: received.bytes.load(Ordering::Relaxed),
                 })
                 .collect(),
             subscribers: *self.wanted.borrow(),
@@ -262,8 +274,9 @@ impl Relay {
 /// Pulls until nobody has wanted the description for [`LINGER`].
 async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
     tokio::select! {
-        () = pull(relays, &relay) => {}
+        () = pull(relays.clone(), &relay) => {}
         () = watch_silence(&relay) => {}
+        () = help::seek(relays, &relay) => {}
     }
 }
 
@@ -365,7 +378,8 @@ fn refuse(relay: &Relay, why: Rejected) {
     });
 }
 
-async fn open(
+/// Begins to pull from `source`, with `from` or else with what broke off.
+pub async fn open(
     relays: &Relays,
     relay: &Arc<Relay>,
     source: &Source,
@@ -398,7 +412,7 @@ async fn open(
         }
         first
     });
-    Ok(Pull::start(subscription, relay.clone(), relay.counter(&source.node.id)))
+    Ok(Pull::start(subscription, relay.clone(), relay.received_from(&source.node.id)))
 }
 
 /// The oldest group of any medium that broke off: what the next source is to begin with. Frames that are

@@ -86,6 +86,9 @@ async fn downstream(
 ) -> Result<(), MessageError> {
     let Some(request) = publish::request(&mut receiver).await? else { return Ok(()) };
     let opened = match edge.relays.demand(&request.stream, request.description, None) {
+        Ok(demand) if demand.relay.silence.is_silent() => {
+            Err(Rejected::new(RejectCode::Unavailable, "it stands still here, too"))
+        }
         Ok(demand) => demand.relay.ready().await.map(|ready| (demand, ready)),
         Err(why) => Err(why),
     };

@@ -55,6 +55,11 @@ impl Silence {
         self.silent.subscribe()
     }
 
+    /// Whether the upstream has begun and is silent.
+    pub fn is_silent(&self) -> bool {
+        *self.silent.borrow()
+    }
+
     /// Keeps [`subscribe`](Self::subscribe)d values true, with silences above `limit`. Never returns.
     pub async fn watch(&self, limit: Duration) {
         loop {

@@ -2,7 +2,7 @@
 //! time is passed in, since any fixed moment.
 //!
 //! ```text
-//!           both legs bad                  the rest is over              it holds
+//!           both legs tight                 the rest is over              it holds
 //!  whole ------------------> at rest ------------------------> on trial ----------> whole
 //!                               ^     it does not come: a longer rest |
 //!                               +-------------------------------------+
@@ -14,8 +14,7 @@ use gibbon_media::Description;
 
 /// The description that is let go.
 pub const LET_GO: Description = Description::One;
-/// Both legs are bad for this long before one is let go: late frames have an eighth of the playout delay
-/// left, and a burst must pass.
+/// Both legs are short of time for this long before one is let go: a burst must pass.
 const SURE_AFTER: Duration = Duration::from_millis(100);
 /// The first rest before the description is taken back.
 const FIRST_REST: Duration = Duration::from_secs(5);
@@ -31,8 +30,8 @@ const TRIAL: Duration = Duration::from_secs(3);
 pub struct Seen {
     /// Whether each description is delivered.
     pub held: [bool; 2],
-    /// Whether each leg that delivers is late or loses frames.
-    pub bad: [bool; 2],
+    /// Whether the time of each leg that delivers is getting short.
+    pub tight: [bool; 2],
 }
 
 /// What is to be done.
@@ -54,10 +53,10 @@ pub struct Downlink {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Both descriptions are wanted: since when, and since when both are bad.
+    /// Both descriptions are wanted: since when, and since when both are short of time.
     Whole {
         since: Duration,
-        bad_since: Option<Duration>,
+        tight_since: Option<Duration>,
     },
     Resting {
         until: Duration,
@@ -70,7 +69,7 @@ enum State {
 impl Downlink {
     /// Both descriptions are wanted at `now`.
     pub fn new(now: Duration) -> Self {
-        Self { state: State::Whole { since: now, bad_since: None }, rest: FIRST_REST }
+        Self { state: State::Whole { since: now, tight_since: None }, rest: FIRST_REST }
     }
 
     /// Whether a description is done without because of the downlink.
@@ -80,20 +79,20 @@ impl Downlink {
 
     /// What is to be done; ask often.
     pub fn poll(&mut self, now: Duration, seen: Seen) -> Option<Step> {
-        let Seen { held, bad } = seen;
+        let Seen { held, tight } = seen;
         let whole = held == [true; 2];
         match &mut self.state {
-            State::Whole { since, bad_since } => {
+            State::Whole { since, tight_since } => {
                 if now.saturating_sub(*since) >= GOOD_AFTER {
                     self.rest = FIRST_REST;
                 }
-                let both_bad = whole && bad == [true; 2];
-                *bad_since = both_bad.then(|| bad_since.unwrap_or(now));
-                bad_since.filter(|t| now.saturating_sub(*t) >= SURE_AFTER).map(|_| Step::LetGo)
+                let both_tight = whole && tight == [true; 2];
+                *tight_since = both_tight.then(|| tight_since.unwrap_or(now));
+                tight_since.filter(|t| now.saturating_sub(*t) >= SURE_AFTER).map(|_| Step::LetGo)
             }
             // Somebody else has taken it back: the coordinator, or the leg itself has come to life.
             State::Resting { .. } | State::Trying { .. } if whole => {
-                self.state = State::Whole { since: now, bad_since: None };
+                self.state = State::Whole { since: now, tight_since: None };
                 None
             }
             State::Resting { until } if now >= *until && held[LET_GO.other().index()] => {
@@ -121,9 +120,9 @@ mod tests {
 
     use super::*;
 
-    const GOOD: Seen = Seen { held: [true; 2], bad: [false; 2] };
-    const BAD: Seen = Seen { held: [true; 2], bad: [true; 2] };
-    const ALONE: Seen = Seen { held: [true, false], bad: [false; 2] };
+    const GOOD: Seen = Seen { held: [true; 2], tight: [false; 2] };
+    const TIGHT: Seen = Seen { held: [true; 2], tight: [true; 2] };
+    const ALONE: Seen = Seen { held: [true, false], tight: [false; 2] };
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -149,7 +148,7 @@ mod tests {
 
     /// Lets go at once and measures the rest.
     fn rest(downlink: &mut Downlink, now: &mut Duration) -> Duration {
-        assert_eq!(until(downlink, now, ms(200), BAD), Some(Step::LetGo));
+        assert_eq!(until(downlink, now, ms(200), TIGHT), Some(Step::LetGo));
         downlink.let_go(*now);
         let from = *now;
         assert_eq!(until(downlink, now, ms(70_000), ALONE), Some(Step::TakeBack));
@@ -157,10 +156,10 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_leg_is_not_the_downlink() {
+    fn one_leg_that_is_short_of_time_is_not_the_downlink() {
         let (mut downlink, mut now) = (Downlink::new(ms(0)), ms(0));
-        for bad in [[true, false], [false, true]] {
-            assert_eq!(until(&mut downlink, &mut now, ms(5000), Seen { bad, ..GOOD }), None);
+        for tight in [[true, false], [false, true]] {
+            assert_eq!(until(&mut downlink, &mut now, ms(5000), Seen { tight, ..GOOD }), None);
         }
     }
 
@@ -168,7 +167,7 @@ mod tests {
     fn a_burst_that_passes_is_not_either() {
         let (mut downlink, mut now) = (Downlink::new(ms(0)), ms(0));
         for _ in 0..10 {
-            assert_eq!(until(&mut downlink, &mut now, ms(80), BAD), None);
+            assert_eq!(until(&mut downlink, &mut now, ms(80), TIGHT), None);
             assert_eq!(until(&mut downlink, &mut now, ms(20), GOOD), None);
         }
     }
@@ -204,7 +203,7 @@ mod tests {
     #[test]
     fn while_the_other_one_is_being_recovered_nothing_is_taken_back() {
         let (mut downlink, mut now) = (Downlink::new(ms(0)), ms(0));
-        assert_eq!(until(&mut downlink, &mut now, ms(200), BAD), Some(Step::LetGo));
+        assert_eq!(until(&mut downlink, &mut now, ms(200), TIGHT), Some(Step::LetGo));
         downlink.let_go(now);
         let neither = Seen { held: [false; 2], ..GOOD };
         assert_eq!(until(&mut downlink, &mut now, ms(9000), neither), None);
@@ -217,12 +216,12 @@ mod tests {
             steps in proptest::collection::vec((1u64..4000, any::<[bool; 2]>(), any::<[bool; 2]>()), 1..200),
         ) {
             let (mut downlink, mut now) = (Downlink::new(ms(0)), ms(0));
-            for (after, held, bad) in steps {
+            for (after, held, tight) in steps {
                 now += ms(after);
                 let narrow = downlink.is_narrow();
-                match downlink.poll(now, Seen { held, bad }) {
+                match downlink.poll(now, Seen { held, tight }) {
                     Some(Step::LetGo) => {
-                        prop_assert!(!narrow && held == [true; 2] && bad == [true; 2]);
+                        prop_assert!(!narrow && held == [true; 2] && tight == [true; 2]);
                         downlink.let_go(now);
                     }
                     Some(Step::TakeBack) => prop_assert!(narrow && held != [true; 2]),

@@ -54,6 +54,8 @@ const VIEW_EVERY: Duration = Duration::from_millis(100);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// At the start of a session an edge may have to fetch the stream from afar: the first legs get longer.
 const FIRST_LEGS_WITHIN: Duration = Duration::from_secs(6);
+/// Edges remembered beyond the standbys of the grant, these included.
+const MAX_KNOWN: usize = 8;
 /// Events taken at once before deadlines are looked at again.
 const MAX_BATCH: usize = 256;
 
@@ -71,6 +73,8 @@ pub struct Engine {
     newest_order: Option<OrderId>,
     /// The grant's, best first.
     standbys: Vec<NodeId>,
+    /// These, and edges that were named before.
+    known: Vec<NodeId>,
     /// The idle connection, where there is to be one.
     spare: Option<Spare>,
     watching: Watching,
@@ -115,7 +119,8 @@ impl Engine {
             edges.learn(&node.id, node.address);
         }
         let standbys: Vec<_> = ticket.standbys.iter().map(|node| node.id.clone()).collect();
-        let (hands, actions) = Hands::new(ticket.edges.clone().map(|n| n.id), standbys.clone());
+        let served_by = ticket.edges.clone().map(|node| node.id);
+        let (hands, actions) = Hands::new(served_by.clone(), standbys.clone());
         let keeps_spare = settings.spare && ticket.placement == Placement::Together;
         let mut engine = Self {
             settings,
@@ -127,6 +132,7 @@ impl Engine {
             legs: BTreeMap::new(),
             probation: [false; 2],
             newest_order: None,
+            known: standbys.iter().chain(&served_by).cloned().collect(),
             standbys,
             spare: keeps_spare.then(Spare::default),
             watching: Watching::default(),
@@ -352,6 +358,9 @@ impl Engine {
 
     fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
         self.edges.learn(&edge.id, edge.address);
+        if !self.known.contains(&edge.id) && self.known.len() < MAX_KNOWN {
+            self.known.push(edge.id.clone());
+        }
         if let Some(grant) = grant {
             self.renew(grant, standbys);
         }
@@ -375,7 +384,14 @@ impl Engine {
         self.edges.renew(grant);
         standbys.iter().for_each(|standby| self.edges.learn(&standby.id, standby.address));
         self.standbys = standbys.into_iter().map(|standby| standby.id).collect();
-        self.hands.set_standbys(self.standbys.clone());
+        // Whoever was named before is better than nobody, unless it wants to be left.
+        for edge in std::mem::replace(&mut self.known, self.standbys.clone()) {
+            let useful = !self.known.contains(&edge) && !self.leaving.contains_key(&edge);
+            if useful && self.known.len() < MAX_KNOWN {
+                self.known.push(edge);
+            }
+        }
+        self.hands.set_standbys(self.known.clone());
     }
 
     /// The first group that has not begun at the live edge, as far as we can tell.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use gibbon_control::session::ClientReport;
-use gibbon_handoff::{Reason, client::Event as HandEvent, watch::Verdict};
+use gibbon_handoff::{
+    Reason,
+    client::Event as HandEvent,
+    watch::{LegWatch, Verdict},
+};
 use gibbon_media::{Description, MediaTime, NodeId};
 
 use super::{Engine, REPORT_EVERY, TICK, idle::Without};
@@ -204,8 +208,12 @@ impl Engine {
         let shared = legs[0].is_some() && legs[0] == legs[1];
         let bad = reasons.map(|reason| reason.is_some());
         let bad = if shared { [bad[0] || bad[1]; 2] } else { bad };
+        let tight = Description::BOTH.map(|description| {
+            let edge = legs[description.index()].as_ref();
+            edge.is_some_and(|edge| self.is_tight(now, description, edge))
+        });
         let held = Description::BOTH.map(|d| legs[d.index()].is_some() && self.is_settled(d));
-        self.spare_downlink(now, Seen { held, bad });
+        self.spare_downlink(now, Seen { held, tight });
         let downlink = bad == [true; 2];
         let mut told = false;
         for description in Description::BOTH {
@@ -229,6 +237,13 @@ impl Engine {
         if told {
             self.report_now(now);
         }
+    }
+
+    /// Whether the time of a leg is getting short by the network's fault.
+    fn is_tight(&self, now: Duration, description: Description, edge: &NodeId) -> bool {
+        let leg = self.legs.get(&(description, edge.clone()));
+        let tight = leg.and_then(|leg| leg.watch.as_ref()).is_some_and(LegWatch::is_tight);
+        tight && !self.watching.is_sleepy() && !self.watching.ears.stood_still(now, description)
     }
 
     /// In what way a leg past probation is bad by the network's fault.
