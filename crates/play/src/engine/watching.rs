@@ -187,15 +187,37 @@ impl Engine {
             true => watch.verdict_on_probation(now),
             false => watch.verdict(now),
         };
-        // The edge can be heard, or says that it is not to blame; but the other description goes on.
-        let silent = now.saturating_sub(leg.fed) > watch.patience();
-        let other = self.watching.newest(description.other());
-        let behind = other.since(self.watching.newest(description));
-        if silent && behind > self.settings.merger.playout_delay / 2 {
+        // The edge can be heard, or says that it is not to blame; but the other description goes on. If that
+        // comes over the same connection, and the edge does not say so, it is the connection that is narrow.
+        let stalled = self.watching.ears.is_stalled(now, edge, description);
+        if self.falls_behind(now, description, edge, 2) && (stalled || !self.is_shared()) {
             return Some(Verdict::Starved);
         }
-        let stalled = self.watching.ears.is_stalled(now, edge, description);
         Some(if stalled && verdict == Verdict::Starved { Verdict::Good } else { verdict })
+    }
+
+    /// Whether nothing comes of a description while the other one is ahead by this part of the playout delay.
+    fn falls_behind(
+        &self,
+        now: Duration,
+        description: Description,
+        edge: &NodeId,
+        part: u32,
+    ) -> bool {
+        let leg = self.legs.get(&(description, edge.clone()));
+        let Some((leg, watch)) = leg.and_then(|leg| Some((leg, leg.watch.as_ref()?))) else {
+            return false;
+        };
+        let newest = |description| self.watching.newest(description);
+        let behind = newest(description.other()).since(newest(description));
+        now.saturating_sub(leg.fed) > watch.patience()
+            && behind > self.settings.merger.playout_delay / part
+    }
+
+    /// Whether both descriptions come over one connection.
+    fn is_shared(&self) -> bool {
+        let [zero, one] = self.hands.legs();
+        zero.is_some() && zero == one
     }
 
     /// Legs that are late or lose frames: the network, or the downlink.
@@ -205,13 +227,15 @@ impl Engine {
             let edge = legs[description.index()].as_ref()?;
             self.strain(now, description, edge)
         });
-        let shared = legs[0].is_some() && legs[0] == legs[1];
+        let shared = self.is_shared();
         let bad = reasons.map(|reason| reason.is_some());
         let bad = if shared { [bad[0] || bad[1]; 2] } else { bad };
         let tight = Description::BOTH.map(|description| {
             let edge = legs[description.index()].as_ref();
             edge.is_some_and(|edge| self.is_tight(now, description, edge))
         });
+        // An edge sends description 0 first: the other one shows what the connection lacks.
+        let tight = if shared { [tight[0] || tight[1]; 2] } else { tight };
         let held = Description::BOTH.map(|d| legs[d.index()].is_some() && self.is_settled(d));
         self.spare_downlink(now, Seen { held, tight });
         let downlink = bad == [true; 2];
@@ -243,7 +267,8 @@ impl Engine {
     fn is_tight(&self, now: Duration, description: Description, edge: &NodeId) -> bool {
         let leg = self.legs.get(&(description, edge.clone()));
         let tight = leg.and_then(|leg| leg.watch.as_ref()).is_some_and(LegWatch::is_tight);
-        tight && !self.watching.is_sleepy() && !self.watching.ears.stood_still(now, description)
+        let behind = self.is_shared() && self.falls_behind(now, description, edge, 3);
+        (tight || behind) && !self.watching.is_sleepy() && !self.watching.ears.stood_still(now, description)
     }
 
     /// In what way a leg past probation is bad by the network's fault.
