@@ -98,9 +98,9 @@ fn five_edges_in_turn_are_killed_and_who_held_one_description_there_never_freeze
             network.play("control", &PlayerOptions::new("live/bbb", 600.0).at(APART))?;
         still.playing()?;
         let mut players = Vec::new();
-        for n in 0..4 {
+        for (n, edge) in EDGES.iter().enumerate() {
             players.push(network.play(&format!("diverse-{n}"), &diverse(600.0).no_decode())?);
-            let together = PlayerOptions::new("live/bbb", 600.0).at(EDGES[n]).no_decode();
+            let together = PlayerOptions::new("live/bbb", 600.0).at(edge).no_decode();
             players.push(network.play(&format!("together-{n}"), &together)?);
         }
         players.iter().try_for_each(Player::playing)?;

@@ -61,7 +61,7 @@ fn the_coordinator_dies_at_every_step_of_a_hand_off_and_its_store_with_it() -> a
         setup.coordinator_environment = vec![("GIBBON_FAILPOINT".into(), failpoint)];
         let network = Network::start(folder, setup)?;
         let mut still = network.play("control", &plays(900.0).at("edge-z"))?;
-        let mut players = vec![
+        let mut players = [
             network.play("together", &plays(900.0).at("edge-a"))?,
             network.play("diverse", &diverse(900.0))?,
         ];
@@ -119,7 +119,7 @@ fn an_origin_that_stops_for_half_a_second_moves_no_leg() -> anyhow::Result<()> {
         let network = Network::start(folder, setup)?;
         let mut still =
             network.play("control", &PlayerOptions::new("live/other", 14.0).at("edge-z"))?;
-        let mut players = vec![
+        let mut players = [
             network.play("together", &plays(12.0).at("edge-a"))?,
             network.play("diverse", &diverse(12.0))?,
         ];
@@ -162,7 +162,7 @@ fn an_edge_that_is_frozen_for_five_seconds_is_left_and_is_of_use_again() -> anyh
     with_control(|folder| {
         let network = Network::start(folder, setup())?;
         let mut still = network.play("control", &plays(26.0).at("edge-z"))?;
-        let mut players = vec![
+        let mut players = [
             network.play("together", &plays(23.0).at("edge-a"))?,
             network.play("diverse", &diverse(23.0))?,
         ];
@@ -203,7 +203,7 @@ fn an_edge_cut_off_from_the_coordinator_either_way_goes_on_serving() -> anyhow::
         setup.control_paths = vec!["edge-a".into(), "edge-b".into()];
         let network = Network::start(folder, setup)?;
         let mut still = network.play("control", &plays(30.0).at("edge-z"))?;
-        let mut players = vec![
+        let mut players = [
             network.play("from-it", &plays(27.0).at("edge-a"))?,
             network.play("to-it", &plays(27.0).at("edge-b"))?,
         ];
@@ -251,7 +251,7 @@ fn an_edge_cut_off_from_the_origin_is_helped_by_another_edge() -> anyhow::Result
         setup.access_paths = vec!["origin-1".into()];
         let network = Network::start(folder, setup)?;
         let mut still = network.play("control", &plays(20.0).at("edge-z"))?;
-        let mut players = vec![
+        let mut players = [
             network.play("together", &plays(17.0).at("edge-a"))?,
             network.play("diverse", &diverse(17.0).at("edge-a"))?,
         ];

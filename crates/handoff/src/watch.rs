@@ -12,9 +12,10 @@ const IN_TIME_DIVISOR: u32 = 2;
 const IN_TIME_FRAMES: u32 = 2;
 /// A frame is late when it arrives with less than this share of the playout delay left (one eighth).
 const LATE_DIVISOR: u32 = 8;
-/// Time is getting short when frames arrive with less than this share of the playout delay left (one third).
+/// Time is getting short when less than this share of the playout delay is left for the next frame (one
+/// third).
 const TIGHT_DIVISOR: u32 = 3;
-/// A leg is late, and its time short, after this many such frames in a row.
+/// A leg is late after this many late frames in a row.
 const LATE_FRAMES: u32 = 3;
 /// A leg is lossy when more than [`LOSSY_FRAMES`] of this many frames were lost: the width of the history.
 const HISTORY_FRAMES: u32 = u64::BITS;
@@ -81,7 +82,6 @@ pub struct LegWatch {
     jitter: Duration,
     in_time_run: u32,
     late_run: u32,
-    tight_run: u32,
     /// One bit per frame, newest lowest, set when it was lost.
     losses: u64,
     path: Option<Path>,
@@ -109,7 +109,6 @@ impl LegWatch {
             jitter: Duration::ZERO,
             in_time_run: 0,
             late_run: 0,
-            tight_run: 0,
             losses: 0,
             path: None,
         }
@@ -121,7 +120,6 @@ impl LegWatch {
         self.update_jitter(now, deadline);
         let slack = deadline.saturating_sub(now);
         self.in_time_run = run(self.in_time_run, slack >= self.playout_delay / IN_TIME_DIVISOR);
-        self.tight_run = run(self.tight_run, slack < self.playout_delay / TIGHT_DIVISOR);
         self.late_run = run(self.late_run, slack < self.playout_delay / LATE_DIVISOR);
         self.losses <<= 1;
     }
@@ -196,8 +194,10 @@ impl LegWatch {
 
     /// Whether time is getting short: the leg is not late yet, but what is needed to relieve it takes time as
     /// well.
-    pub fn is_tight(&self) -> bool {
-        self.tight_run >= LATE_FRAMES
+    pub fn is_tight(&self, now: Duration) -> bool {
+        self.last.is_some_and(|(_, deadline)| {
+            deadline + self.frame_interval < now + self.playout_delay / TIGHT_DIVISOR
+        })
     }
 
     /// How long a silence may last: max(150 ms, 4 × jitter, 4 frame intervals). The verdict can change
@@ -296,14 +296,18 @@ mod tests {
 
     #[test]
     fn time_is_short_before_a_leg_is_late() {
-        for (slack, tight) in [(334, false), (333, true), (125, true)] {
+        for (slack, tight) in [(294, false), (293, true), (125, true)] {
             let (watch, now) = fed(ms(slack));
             assert_eq!(
-                (watch.is_tight(), watch.verdict(now)),
+                (watch.is_tight(now), watch.verdict(now)),
                 (tight, Verdict::Good),
-                "{slack} ms"
+                "{slack}"
             );
         }
+        // Also when nothing comes any more, but the connection is heard.
+        let (mut watch, now) = fed(ms(900));
+        watch.heard(now + ms(700));
+        assert!(watch.is_tight(now + ms(700)) && watch.verdict(now + ms(700)) == Verdict::InTime);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::{
 use gibbon_media::Role;
 use quinn::{
     IdleTimeout, TokioRuntime, TransportConfig, VarInt,
-    congestion::NewRenoConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
@@ -225,11 +224,7 @@ fn client_config(
 
 fn transport(uni: u32, bidi: u32) -> TransportConfig {
     let mut transport = TransportConfig::default();
-    // What is live is sent at its own rate, mostly below what the path carries. When a path becomes narrow the
-    // window is far too large, and has to come down fast: by half at each loss (RFC 9002, section 7.3.2), where
-    // CUBIC takes three tenths.
     transport
-        .congestion_controller_factory(Arc::new(NewRenoConfig::default()))
         .max_concurrent_uni_streams(uni.into())
         .max_concurrent_bidi_streams(bidi.into())
         .stream_receive_window(STREAM_WINDOW.into())

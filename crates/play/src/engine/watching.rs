@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use gibbon_control::session::ClientReport;
-use gibbon_handoff::{
-    Reason,
-    client::Event as HandEvent,
-    watch::{LegWatch, Verdict},
-};
+use gibbon_handoff::{Reason, client::Event as HandEvent, watch::Verdict};
 use gibbon_media::{Description, MediaTime, NodeId};
 
 use super::{Engine, REPORT_EVERY, TICK, idle::Without};
@@ -266,9 +262,11 @@ impl Engine {
     /// Whether the time of a leg is getting short by the network's fault.
     fn is_tight(&self, now: Duration, description: Description, edge: &NodeId) -> bool {
         let leg = self.legs.get(&(description, edge.clone()));
-        let tight = leg.and_then(|leg| leg.watch.as_ref()).is_some_and(LegWatch::is_tight);
+        let tight = leg.and_then(|leg| leg.watch.as_ref()).is_some_and(|watch| watch.is_tight(now));
         let behind = self.is_shared() && self.falls_behind(now, description, edge, 3);
-        (tight || behind) && !self.watching.is_sleepy() && !self.watching.ears.stood_still(now, description)
+        (tight || behind)
+            && !self.watching.is_sleepy()
+            && !self.watching.ears.stood_still(now, description)
     }
 
     /// In what way a leg past probation is bad by the network's fault.
