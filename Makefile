@@ -7,11 +7,13 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 CLIPS ?= media/bbb.mp4,media/bbb.vtt media/session.mp4 media/box.mp4
 MINUTES ?= 10
 SECONDS_EACH ?= 60
+KILLS ?= 50
+SEED ?= 1
 FAULTS ?= 2
 # Development builds can be killed at a named step; release builds refuse the feature.
 DEVELOPMENT := --workspace --features failpoints
 
-.PHONY: help demo test measure soak fuzz model clean
+.PHONY: help demo test measure soak reliability chaos fuzz model clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -38,6 +40,16 @@ soak: ## 20 sessions with a hand-off every 5 s; MINUTES=10
 	@scripts/setup
 	cargo build $(DEVELOPMENT)
 	target/debug/gibbon-testbed soak --folder target/soak --minutes $(MINUTES)
+
+reliability: ## Kill edges under viewers and tell what these saw; KILLS=50
+	@scripts/setup
+	cargo build $(DEVELOPMENT)
+	target/debug/gibbon-testbed reliability --folder target/reliability --kills $(KILLS)
+
+chaos: ## Faults by a seed, and what must hold throughout; SEED=1 MINUTES=10
+	@scripts/setup
+	cargo build $(DEVELOPMENT)
+	target/debug/gibbon-testbed chaos --folder target/chaos --seed $(SEED) --minutes $(MINUTES)
 
 fuzz: ## Fuzz every parser; SECONDS_EACH=60; needs nightly Rust and cargo-fuzz
 	@for target in $$(cargo +nightly fuzz list); do \
