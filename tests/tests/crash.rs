@@ -7,7 +7,7 @@ use gibbon_control::report::Report;
 use gibbon_mdc::Verdict;
 use gibbon_media::{NodeId, Placement};
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
-use gibbon_tests::{Run, apart, control, legs, longest, never_froze, with_control};
+use gibbon_tests::{Run, apart, control, legs, longest, never_froze, saw_nothing, with_control};
 
 const EDGES: [&str; 4] = ["edge-a", "edge-b", "edge-c", "edge-d"];
 /// The control viewer's edge, on which nobody else is placed: it has room for one session.
@@ -59,7 +59,7 @@ fn both_edges_of_a_session_die_at_once_and_it_plays_again_on_a_third() -> anyhow
 }
 
 #[test]
-fn an_edge_dies_while_the_coordinator_is_away_for_a_minute() -> anyhow::Result<()> {
+fn an_edge_dies_while_the_coordinator_and_its_store_are_gone_for_a_minute() -> anyhow::Result<()> {
     with_control(|folder| {
         let network = Network::start(folder, setup())?;
         let mut still = network.play("control", &PlayerOptions::new("live/bbb", 90.0).at(APART))?;
@@ -68,7 +68,14 @@ fn an_edge_dies_while_the_coordinator_is_away_for_a_minute() -> anyhow::Result<(
         moved.playing()?;
         let session = moved.session()?;
         let before = legs(&network, session, apart)?;
+        // One that has nothing to do with the edge that dies.
+        let elsewhere = EDGES.into_iter().find(|edge| before.iter().all(|at| at.as_str() != *edge));
+        let elsewhere = elsewhere.context("no third edge")?;
+        let mut still_there =
+            network.play("together", &PlayerOptions::new("live/bbb", 80.0).at(elsewhere))?;
+        still_there.playing()?;
         network.kill("coordinator")?;
+        network.delete_store()?;
         // What is away does not come back sooner than after a minute.
         let away = std::time::Instant::now();
         network.kill(before[1].as_str())?;
@@ -79,11 +86,13 @@ fn an_edge_dies_while_the_coordinator_is_away_for_a_minute() -> anyhow::Result<(
         // It finds its picture again, and puts the session on two edges.
         legs(&network, session, |now| apart(now) && !now.contains(&before[1]))?;
         let (status, report) = moved.finish()?;
+        let (ended, undisturbed) = still_there.finish()?;
         if let Some(why) = control(&mut still)? {
             return Ok(Run::Void(why));
         }
-        ensure!(status.success(), "{status}");
+        ensure!(status.success() && ended.success(), "{status}, {ended}");
         bars_of_diverse(&report)?;
+        saw_nothing(&undisturbed)?;
         Ok(Run::Shown)
     })
 }
