@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, bail, ensure};
-use gibbon_control::{portal::SessionInfo, report::Report};
+use gibbon_control::{
+    portal::{NodeInfo, SessionInfo},
+    report::Report,
+};
 use gibbon_mdc::Verdict;
 use gibbon_media::{NodeId, SessionId};
 use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
@@ -41,6 +44,39 @@ pub fn control(player: &mut Player) -> anyhow::Result<Option<String>> {
     let (status, report) = player.finish()?;
     ensure!(status.success(), "the control player ended with {status}");
     Ok(saw(&report).map(|what| format!("the control viewer saw {what}")))
+}
+
+/// Waits for the reports of `players`, which play to their end, and of the `still` control viewer. If that
+/// saw nothing, each report must stand up to `check`.
+pub fn judge(
+    still: &mut Player,
+    players: &mut [Player],
+    check: impl Fn(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<Run> {
+    let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
+    if let Some(why) = control(still)? {
+        return Ok(Run::Void(why));
+    }
+    for (player, (status, report)) in players.iter().zip(&ended) {
+        let name = player.process.name();
+        ensure!(status.success(), "{name} ended with {status}");
+        check(report).with_context(|| name.to_owned())?;
+    }
+    Ok(Run::Shown)
+}
+
+/// Ends a player that plays without end, and reads its report.
+pub fn end(player: &mut Player) -> anyhow::Result<Report> {
+    let status = player.process.stop()?;
+    ensure!(status.success(), "{} ended with {status}", player.process.name());
+    player.report()
+}
+
+/// A node as the portal shows it.
+pub fn node(network: &Network, id: &str) -> anyhow::Result<NodeInfo> {
+    let nodes = network.portal.nodes()?;
+    let found = nodes.into_iter().find(|node| node.id.as_str() == id);
+    found.with_context(|| format!("there is no node {id}"))
 }
 
 /// What a viewer saw that it should not have, in words; `None` if nothing.

@@ -7,7 +7,9 @@ use gibbon_control::report::Report;
 use gibbon_mdc::Verdict;
 use gibbon_media::{NodeId, Placement};
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
-use gibbon_tests::{Run, apart, control, legs, longest, never_froze, saw_nothing, with_control};
+use gibbon_tests::{
+    Run, apart, control, end, legs, longest, never_froze, node, saw_nothing, with_control,
+};
 
 const EDGES: [&str; 4] = ["edge-a", "edge-b", "edge-c", "edge-d"];
 /// The control viewer's edge, on which nobody else is placed: it has room for one session.
@@ -116,18 +118,17 @@ fn five_edges_in_turn_are_killed_and_who_held_one_description_there_never_freeze
         for n in 0..5 {
             settled(&network, &players)?;
             let edge = EDGES[n % EDGES.len()];
-            let (before, at) = (network.exits(edge).len(), registered(&network, edge)?);
+            let (before, at) = (network.exits(edge).len(), node(&network, edge)?.registered_us);
             network.node(edge)?.kill()?;
             wait_for(format!("{edge} to be up again"), WAIT, || {
-                let now = registered(&network, edge)?;
+                let now = node(&network, edge)?.registered_us;
                 Ok((network.exits(edge).len() > before && now > at).then_some(()))
             })?;
         }
         settled(&network, &players)?;
         let mut ended = Vec::new();
         for player in players.iter_mut().chain([&mut still]) {
-            player.process.stop()?;
-            ended.push(player.report()?);
+            ended.push(end(player)?);
         }
         let control = ended.pop().context("no control")?;
         if let Some(why) = gibbon_tests::saw(&control) {
@@ -150,13 +151,6 @@ fn five_edges_in_turn_are_killed_and_who_held_one_description_there_never_freeze
         }
         Ok(Run::Shown)
     })
-}
-
-/// When an edge registered last.
-fn registered(network: &Network, edge: &str) -> anyhow::Result<u64> {
-    let nodes = network.portal.nodes()?;
-    let node = nodes.into_iter().find(|node| node.id.as_str() == edge);
-    Ok(node.context("no such edge")?.registered_us)
 }
 
 /// Waits until every session has both legs, apart where it is to be, and nothing is under way.

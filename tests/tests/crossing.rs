@@ -9,7 +9,7 @@ use gibbon_control::{
 use gibbon_handoff::{InfoSender, Source};
 use gibbon_media::{Description, NodeId, SessionId};
 use gibbon_testbed::{Network, PlayerOptions, Setup, WAIT, read_frames, wait_for};
-use gibbon_tests::{Run, by_time, control, same_pictures, saw_nothing, with_control};
+use gibbon_tests::{Run, by_time, control, node, same_pictures, saw_nothing, with_control};
 
 /// Frames of one group of one description: 24 pictures, 50 packets of sound, and its cues.
 const MAX_DUPLICATES: u64 = 24 + 50 + 6;
@@ -45,7 +45,7 @@ fn hand_offs_are_invisible_from_every_source_and_by_either_sender() -> anyhow::R
             let handoff = network.portal.handoff(session, &request)?;
             let over = network.handoff_over(handoff.handoff)?;
             ensure!(over.outcome == HandoffOutcome::Completed, "{over:?}");
-            sources.push(upstreams(&network, to)?);
+            sources.push(node(&network, to)?);
         }
         let (status, report) = moved.finish()?;
         if let Some(why) = control(&mut still)? {
@@ -69,12 +69,6 @@ fn hand_offs_are_invisible_from_every_source_and_by_either_sender() -> anyhow::R
         network.stop()?;
         Ok(Run::Shown)
     })
-}
-
-/// Names of the nodes that an edge has received each description from, and how much.
-fn upstreams(network: &Network, edge: &str) -> anyhow::Result<NodeInfo> {
-    let nodes = network.portal.nodes()?;
-    nodes.into_iter().find(|node| node.id.as_str() == edge).context("no such edge")
 }
 
 fn fetched_as_ordered(
@@ -125,7 +119,7 @@ fn the_steps_come_in_order_and_then_the_first_edge_can_exit() -> anyhow::Result<
         wait_for("edge-a to hold nothing of the session", WAIT, || {
             let log = network.node("edge-a")?.log();
             let gone = log.with("nothing of the session is held any more").count();
-            let pulls = upstreams(&network, "edge-a")?.upstreams;
+            let pulls = node(&network, "edge-a")?.upstreams;
             Ok((gone > 0 && pulls.is_empty()).then_some(()))
         })?;
         let status = network.node("edge-a")?.stop()?;

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use gibbon_control::report::Report;
 use gibbon_media::{NodeId, Placement};
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
-use gibbon_tests::{Run, apart, control, gibbonctl, legs, saw_nothing, with_control};
+use gibbon_tests::{Run, apart, control, end, gibbonctl, legs, node, saw_nothing, with_control};
 
 const EDGES: [&str; 3] = ["edge-a", "edge-b", "edge-c"];
 const PLAYERS: usize = 12;
@@ -19,13 +18,6 @@ fn setup() -> Setup {
 
 fn control_player(network: &Network, seconds: f64) -> anyhow::Result<Player> {
     network.play("control", &PlayerOptions::new("live/bbb", seconds).at("edge-z"))
-}
-
-/// Ends a player that plays without end, and reads its report.
-fn end(player: &mut Player) -> anyhow::Result<Report> {
-    let status = player.process.stop()?;
-    ensure!(status.success(), "{} ended with {status}", player.process.name());
-    player.report()
 }
 
 #[test]
@@ -120,9 +112,8 @@ fn a_drain_can_be_taken_back_and_one_with_nowhere_to_go_changes_nothing() -> any
         let (code, said) = gibbonctl(&network, &["undrain", "edge-a"])?;
         ensure!(code == Some(0), "{code:?}: {said}");
         wait_for("edge-a to be wanted again", WAIT, || {
-            let nodes = network.portal.nodes()?;
-            let edge = nodes.into_iter().find(|node| node.id.as_str() == "edge-a");
-            Ok(edge.filter(|edge| edge.up && edge.draining.is_none()).map(|_| ()))
+            let edge = node(&network, "edge-a")?;
+            Ok((edge.up && edge.draining.is_none()).then_some(()))
         })?;
         ensure!(network.node("edge-a")?.ended()?.is_none(), "edge-a has ended");
         let (ended, report) = kept.finish()?;

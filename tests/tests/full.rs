@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use gibbon_control::report::Report;
+use gibbon_media::Priority;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
-use gibbon_tests::{Run, control, gibbonctl, never_froze, with_control};
+use gibbon_tests::{Run, control, end, gibbonctl, never_froze, node, with_control};
 
 /// Legs that the full edge has room for.
 const CAPACITY: usize = 16;
@@ -34,7 +35,7 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
         let network = Network::start(folder, setup)?;
         let mut still = network.play(
             "control",
-            &PlayerOptions::new("live/bbb", 600.0).at("edge-z").with(&["--priority", "9"]),
+            &PlayerOptions::new("live/bbb", 600.0).at("edge-z").priority(Priority::MAX),
         )?;
         still.playing()?;
         let play = |name: String, priority: usize| {
@@ -69,8 +70,7 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
         // Room returns: the newcomers leave.
         let mut ended: Vec<Report> = Vec::new();
         for newcomer in players.drain(FIRST..).collect::<Vec<_>>().iter_mut() {
-            newcomer.process.stop()?;
-            ended.push(newcomer.report()?);
+            ended.push(end(newcomer)?);
         }
         let room = Instant::now();
         wait_for("second hands to come back", WAIT, || {
@@ -80,11 +80,9 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
         // Beyond five seconds: what the portal needs to hear of it.
         ensure!(took <= Duration::from_millis(5500), "second hands came back after {took:?}");
         for player in &mut players {
-            player.process.stop()?;
-            ended.push(player.report()?);
+            ended.push(end(player)?);
         }
-        still.process.stop()?;
-        if let Some(why) = gibbon_tests::saw(&still.report()?) {
+        if let Some(why) = gibbon_tests::saw(&end(&mut still)?) {
             return Ok(Run::Void(format!("the control viewer saw {why}")));
         }
         for report in &ended {
@@ -108,16 +106,14 @@ fn who_is_refused_is_told_the_next_best_edge() -> anyhow::Result<()> {
         let network = Network::start(folder, setup)?;
         let mut still = network.play(
             "control",
-            &PlayerOptions::new("live/bbb", 8.0).at("edge-z").with(&["--priority", "9"]),
+            &PlayerOptions::new("live/bbb", 8.0).at("edge-z").priority(Priority::MAX),
         )?;
         still.playing()?;
         let one =
             network.play("one", &PlayerOptions::new("live/bbb", 60.0).at("edge-a").no_decode())?;
         one.playing()?;
         wait_for("edge-a to be full", WAIT, || {
-            let nodes = network.portal.nodes()?;
-            let edge = nodes.into_iter().find(|node| node.id.as_str() == "edge-a");
-            Ok((edge.context("no such edge")?.legs == 1).then_some(()))
+            Ok((node(&network, "edge-a")?.legs == 1).then_some(()))
         })?;
         let mut refused = network
             .play("refused", &PlayerOptions::new("live/bbb", 60.0).at("edge-a").no_decode())?;

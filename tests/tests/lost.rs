@@ -6,7 +6,9 @@ use anyhow::{Context, ensure};
 use gibbon_control::portal::{HandoffRequest, SessionInfo};
 use gibbon_media::{NodeId, Placement, SessionId};
 use gibbon_testbed::{Direction, Network, Player, PlayerOptions, Setup, WAIT, Whose, wait_for};
-use gibbon_tests::{Run, apart, control, legs, never_froze, saw, saw_nothing, with_control};
+use gibbon_tests::{
+    Run, apart, control, end, judge, legs, never_froze, node, saw, saw_nothing, with_control,
+};
 
 const EDGES: [&str; 4] = ["edge-a", "edge-b", "edge-c", "edge-z"];
 
@@ -78,15 +80,12 @@ fn the_coordinator_dies_at_every_step_of_a_hand_off_and_its_store_with_it() -> a
             network.restart("coordinator")?;
             whole(&network, &sessions).with_context(|| format!("after {step}"))?;
         }
-        for player in players.iter_mut().chain([&mut still]) {
-            let status = player.process.stop()?;
-            ensure!(status.success(), "{status}");
-        }
-        if let Some(why) = saw(&still.report()?) {
+        let ended: Vec<_> = players.iter_mut().map(end).collect::<Result<_, _>>()?;
+        if let Some(why) = saw(&end(&mut still)?) {
             return Ok(Run::Void(format!("the control viewer saw {why}")));
         }
-        for player in &players {
-            saw_nothing(&player.report()?)?;
+        for report in &ended {
+            saw_nothing(report)?;
         }
         Ok(Run::Shown)
     })
@@ -129,17 +128,11 @@ fn an_origin_that_stops_for_half_a_second_moves_no_leg() -> anyhow::Result<()> {
             stop_for(&network, "origin-1", Duration::from_millis(500))?;
             pass(Duration::from_secs(1))?;
         }
-        let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
-        if let Some(why) = control(&mut still)? {
-            return Ok(Run::Void(why));
-        }
-        for (status, report) in ended {
-            ensure!(status.success(), "{status}");
+        judge(&mut still, &mut players, |report| {
             ensure!(report.recoveries.is_empty() && report.handoffs.is_empty(), "{report:?}");
             ensure!(report.legs.len() == 2, "{:?}", report.legs);
-            saw_nothing(&report)?;
-        }
-        Ok(Run::Shown)
+            saw_nothing(report)
+        })
     })
 }
 
@@ -211,11 +204,7 @@ fn an_edge_cut_off_from_the_coordinator_either_way_goes_on_serving() -> anyhow::
         // One is not heard, the other does not hear.
         network.control_path("edge-a")?.cut_off(Whose::All, Direction::ToTarget);
         network.control_path("edge-b")?.cut_off(Whose::All, Direction::ToClient);
-        let is_up = |edge: &str| -> anyhow::Result<bool> {
-            let nodes = network.portal.nodes()?;
-            let node = nodes.into_iter().find(|node| node.id.as_str() == edge);
-            Ok(node.context("no such edge")?.up)
-        };
+        let is_up = |edge: &str| anyhow::Ok(node(&network, edge)?.up);
         wait_for("the coordinator to miss edge-a", WAIT, || Ok((!is_up("edge-a")?).then_some(())))?;
         for edge in ["edge-a", "edge-b"] {
             network.control_path(edge)?.mend_all();
@@ -232,15 +221,7 @@ fn an_edge_cut_off_from_the_coordinator_either_way_goes_on_serving() -> anyhow::
             let over = network.handoff_over(handoff.handoff)?;
             Ok((over.outcome == gibbon_control::portal::HandoffOutcome::Completed).then_some(()))
         })?;
-        let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
-        if let Some(why) = control(&mut still)? {
-            return Ok(Run::Void(why));
-        }
-        for (status, report) in ended {
-            ensure!(status.success(), "{status}");
-            saw_nothing(&report)?;
-        }
-        Ok(Run::Shown)
+        judge(&mut still, &mut players, saw_nothing)
     })
 }
 
@@ -266,15 +247,7 @@ fn an_edge_cut_off_from_the_origin_is_helped_by_another_edge() -> anyhow::Result
             path.mend(edge.clone(), direction);
             pass(Duration::from_secs(1))?;
         }
-        let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
-        if let Some(why) = control(&mut still)? {
-            return Ok(Run::Void(why));
-        }
-        for (status, report) in ended {
-            ensure!(status.success(), "{status}");
-            never_froze(&report)?;
-        }
-        Ok(Run::Shown)
+        judge(&mut still, &mut players, never_froze)
     })
 }
 

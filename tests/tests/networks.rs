@@ -1,16 +1,16 @@
 //! Bad networks (G2, H8): loss, jitter and narrow links between an edge and its viewers.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use gibbon_control::{
     portal::{DrainRequest, HandoffOutcome, HandoffRequest},
     report::Report,
 };
 use gibbon_handoff::Cause;
-use gibbon_media::{NodeId, Placement};
+use gibbon_media::{NodeId, Placement, Priority};
 use gibbon_testbed::{
     Direction, Impairment, Loss, Network, Player, PlayerOptions, Setup, WAIT, wait_for,
 };
-use gibbon_tests::{Run, apart, control, legs, never_froze, with_control};
+use gibbon_tests::{Run, apart, control, judge, legs, never_froze, node, with_control};
 
 fn plays(seconds: f64) -> PlayerOptions {
     PlayerOptions::new("live/bbb", seconds)
@@ -94,24 +94,14 @@ fn a_bad_path_to_one_of_two_edges_freezes_nothing() -> anyhow::Result<()> {
             let options = plays(20.0).at(edge).placement(Placement::Diverse);
             players.push(network.play(&format!("over-{edge}"), &options)?);
         }
-        let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
-        if let Some(why) = control(&mut still)? {
-            return Ok(Run::Void(why));
-        }
-        for ((status, report), (edge, _)) in ended.iter().zip(&bad) {
-            ensure!(status.success(), "{edge}: {status}");
-            never_froze(report).with_context(|| format!("over {edge}"))?;
-        }
-        Ok(Run::Shown)
+        judge(&mut still, &mut players, never_froze)
     })
 }
 
 /// What a session of the test stream takes, in kbit/s, as an edge counts it.
 fn stream_kbps(network: &Network, edge: &str) -> anyhow::Result<u64> {
     wait_for(format!("the rate of the stream at {edge}"), WAIT, || {
-        let nodes = network.portal.nodes()?;
-        let node = nodes.into_iter().find(|node| node.id.as_str() == edge);
-        let node = node.context("no such edge")?;
+        let node = node(network, edge)?;
         // The rate is that of some groups: wait until it has been measured.
         Ok((node.legs == 2 && node.kbps > 100).then_some(node.kbps))
     })
@@ -158,7 +148,7 @@ fn a_downlink_too_narrow_for_both_carries_one_and_then_both_again() -> anyhow::R
         setup = setup.edge_with("edge-z", &["--capacity-legs", "2"]);
         let network = Network::start(folder, setup)?;
         let mut still =
-            network.play("control", &plays(50.0).at("edge-z").with(&["--priority", "9"]))?;
+            network.play("control", &plays(50.0).at("edge-z").priority(Priority::MAX))?;
         still.playing()?;
         let rate = stream_kbps(&network, "edge-z")?;
         let mut narrow =

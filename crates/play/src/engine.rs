@@ -358,9 +358,7 @@ impl Engine {
 
     fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
         self.edges.learn(&edge.id, edge.address);
-        if !self.known.contains(&edge.id) && self.known.len() < MAX_KNOWN {
-            self.known.push(edge.id.clone());
-        }
+        self.remember(edge.id.clone());
         if let Some(grant) = grant {
             self.renew(grant, standbys);
         }
@@ -386,12 +384,17 @@ impl Engine {
         self.standbys = standbys.into_iter().map(|standby| standby.id).collect();
         // Whoever was named before is better than nobody, unless it wants to be left.
         for edge in std::mem::replace(&mut self.known, self.standbys.clone()) {
-            let useful = !self.known.contains(&edge) && !self.leaving.contains_key(&edge);
-            if useful && self.known.len() < MAX_KNOWN {
-                self.known.push(edge);
+            if !self.leaving.contains_key(&edge) {
+                self.remember(edge);
             }
         }
         self.hands.set_standbys(self.known.clone());
+    }
+
+    fn remember(&mut self, edge: NodeId) {
+        if !self.known.contains(&edge) && self.known.len() < MAX_KNOWN {
+            self.known.push(edge);
+        }
     }
 
     /// The first group that has not begun at the live edge, as far as we can tell.

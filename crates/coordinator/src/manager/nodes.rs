@@ -194,11 +194,16 @@ impl Manager {
         Ok((info, vec![Output::ToNode { node: edge.clone(), message }]))
     }
 
-    fn check_drain(&self, edge: &NodeId) -> Result<(), Refusal> {
+    fn check_edge(&self, edge: &NodeId) -> Result<(), Refusal> {
         let address = self.registry.address(edge).ok_or_else(|| Refusal::NoNode(edge.clone()))?;
-        if address.role != Role::Edge {
-            return Err(Refusal::NotAnEdge(edge.clone(), address.role));
+        match address.role {
+            Role::Edge => Ok(()),
+            role => Err(Refusal::NotAnEdge(edge.clone(), role)),
         }
+    }
+
+    fn check_drain(&self, edge: &NodeId) -> Result<(), Refusal> {
+        self.check_edge(edge)?;
         let candidates = self.candidates();
         let candidate = candidates.iter().find(|candidate| candidate.id == *edge);
         let candidate = candidate.filter(|candidate| candidate.up);
@@ -213,10 +218,7 @@ impl Manager {
 
     /// An edge that was to be emptied is wanted again.
     pub fn undrain(&mut self, now: MediaTime, edge: &NodeId) -> Result<Vec<Output>, Refusal> {
-        let address = self.registry.address(edge).ok_or_else(|| Refusal::NoNode(edge.clone()))?;
-        if address.role != Role::Edge {
-            return Err(Refusal::NotAnEdge(edge.clone(), address.role));
-        }
+        self.check_edge(edge)?;
         let told = self.drains.take_back(now, edge);
         if told.is_some() {
             tracing::info!(%edge, "an edge is wanted again");
