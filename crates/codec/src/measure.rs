@@ -70,7 +70,7 @@ pub struct MeasureOptions {
 impl Default for MeasureOptions {
     fn default() -> Self {
         Self {
-            schemes: Scheme::ALL.to_vec(),
+            schemes: vec![Scheme::Alternating, Scheme::Temporal, Scheme::Duplicate],
             crfs: [19.0, 23.0, 27.0, 31.0],
             told: 1,
             secondaries: vec![Secondary::HALF, Secondary::FULL],

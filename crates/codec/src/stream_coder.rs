@@ -167,7 +167,7 @@ impl StreamCoder {
         let time =
             block.time.back(Duration::from_micros(lead * 1_000_000 / u64::from(SAMPLE_RATE)));
         let next = time + Duration::from_micros(PACKET_US.into());
-        for description in Description::BOTH {
+        for &description in self.catalog.scheme.descriptions() {
             let grid = self.catalog.grid(description);
             let group = grid.group_at(time);
             // A group is whole if it holds its very first packet.
@@ -189,7 +189,7 @@ impl StreamCoder {
         if self.catalog.text.is_none() {
             return;
         }
-        for description in Description::BOTH {
+        for &description in self.catalog.scheme.descriptions() {
             let grid = self.catalog.grid(description);
             let groups = &mut self.tracks[description.index()][Medium::Text.index()];
             while grid.start_of(groups.first) <= time {
@@ -261,6 +261,7 @@ impl Renditions {
                 vec![controlled(half, config, config.crf, 0.5); 2]
             }
             Scheme::Duplicate => vec![controlled(primary, config, config.crf, 0.5)],
+            Scheme::Plain => vec![controlled(primary, config, config.crf, 1.0)],
         };
         let open = |settings: &VideoSettings| {
             let scaler = Scaler::new(settings.width, settings.height);

@@ -116,7 +116,7 @@ fn groups_begin_with_a_keyframe_count_their_frames_and_say_where_they_end() {
     for scheme in Scheme::ALL {
         let stream = coded(scheme, &quick());
         for (description, medium) in
-            Description::BOTH.into_iter().flat_map(|d| Medium::ALL.map(|m| (d, m)))
+            scheme.descriptions().iter().flat_map(|d| Medium::ALL.map(|m| (*d, m)))
         {
             let of = |c: &&gibbon_codec::Coded| {
                 c.description == description && c.header.medium == medium

@@ -15,3 +15,10 @@ pub struct NodeAddress {
     /// Where it listens.
     pub address: SocketAddr,
 }
+
+impl NodeAddress {
+    /// Whether streams may be pulled from it as from their source.
+    pub fn publishes(&self) -> bool {
+        matches!(self.role, Role::Origin | Role::Worker)
+    }
+}

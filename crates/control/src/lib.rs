@@ -9,6 +9,8 @@ pub mod node;
 pub mod portal;
 pub mod process;
 pub mod report;
+pub mod services;
 pub mod session;
+pub mod work;
 
 pub use grant::{Grant, GrantError, GrantSigner, GrantVerifier};

@@ -1,12 +1,13 @@
 //! Between a node and the coordinator, over a control stream that the node opens.
 
 use gibbon_handoff::{FromEdge, Term, ToEdge};
-use gibbon_media::{
-    Catalog, Description, NodeId, Placement, Priority, Role, SessionId, StreamName,
-};
+use gibbon_media::{Catalog, Description, NodeId, Placement, Priority, SessionId, StreamName};
 use serde::{Deserialize, Serialize};
 
-use crate::session::{ClientReport, Order};
+use crate::{
+    session::{ClientReport, Order},
+    work::{WorkAnswer, WorkOrder, WorkReport, WorkerOffer},
+};
 
 pub use crate::address::NodeAddress;
 
@@ -51,6 +52,9 @@ pub enum FromNode {
         /// What it can send to clients at once, in kbit/s, if that is limited.
         #[serde(default)]
         capacity_kbps: Option<u64>,
+        /// Of a worker: what it offers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerOffer>,
     },
     /// The whole of what it holds; sent every reporting interval and when something changed.
     Report(NodeReport),
@@ -68,6 +72,8 @@ pub enum FromNode {
         /// How things stand there.
         report: ClientReport,
     },
+    /// A worker's answer to an order.
+    Work(WorkAnswer),
 }
 
 /// What a node holds.
@@ -87,14 +93,17 @@ pub struct NodeReport {
     /// Whether it wants to be emptied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Draining>,
+    /// Of a worker: what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<WorkReport>,
 }
 
-/// An edge that wants to be emptied.
+/// An edge or worker that wants to be emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Draining {
     /// What is left then is cut, in ms.
     pub within_ms: u64,
-    /// Sessions begun to be moved per second, at most.
+    /// Sessions (or components) begun to be moved per second, at most.
     pub rate: f64,
     /// Whether the process stays when it is empty, until the drain is taken back.
     pub stay: bool,
@@ -182,10 +191,12 @@ pub enum ToNode {
         /// The standbys it names, best first, and where they are.
         standbys: Vec<NodeAddress>,
     },
-    /// The edge is to be emptied.
+    /// The edge or worker is to be emptied.
     Drain(Draining),
-    /// The edge is wanted again.
+    /// The edge or worker is wanted again.
     Undrain,
+    /// All that a worker is to run.
+    Work(WorkOrder),
     /// An order to a client, in-band.
     Client {
         /// The client's session.
@@ -200,7 +211,7 @@ pub enum ToNode {
 pub struct Directory {
     /// All nodes that are up.
     pub nodes: Vec<NodeAddress>,
-    /// Which origin publishes which stream.
+    /// Which origin or worker publishes which stream; of workers only those that are to be pulled from.
     pub streams: Vec<StreamOrigin>,
 }
 
@@ -209,7 +220,7 @@ pub struct Directory {
 pub struct StreamOrigin {
     /// The stream.
     pub stream: StreamName,
-    /// Its origin.
+    /// Its origin, or the worker that makes it.
     pub origin: NodeId,
 }
 
@@ -219,11 +230,11 @@ impl Directory {
         self.nodes.iter().find(|node| node.id == *id)
     }
 
-    /// Who publishes `stream`.
+    /// Who publishes `stream`: origins, or workers in the order in which they are preferred.
     pub fn origins<'a>(&'a self, stream: &'a StreamName) -> impl Iterator<Item = &'a NodeAddress> {
         self.streams
             .iter()
             .filter(move |s| s.stream == *stream)
-            .filter_map(|s| self.nodes.iter().find(|n| n.id == s.origin && n.role == Role::Origin))
+            .filter_map(|s| self.nodes.iter().find(|n| n.id == s.origin && n.publishes()))
     }
 }

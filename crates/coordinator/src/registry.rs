@@ -128,6 +128,7 @@ impl Registry {
             failure_domain,
             capacity_legs,
             capacity_kbps,
+            worker: None,
         } = register
         else {
             return Err(NodeRefusal::NotRegistered);

@@ -146,6 +146,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
             failure_domain: options.failure_domain,
             capacity_legs: options.capacity_legs,
             capacity_kbps: options.capacity_kbps,
+            worker: None,
         },
     };
     let reporting = edge.clone();

@@ -55,6 +55,7 @@ fn rendition(
         Scheme::Alternating => Some(Rendition::Secondary),
         Scheme::Temporal => (n.0.is_multiple_of(2) == is_zero).then_some(Rendition::Primary),
         Scheme::Duplicate => Some(Rendition::Primary),
+        Scheme::Plain => is_zero.then_some(Rendition::Primary),
     }
 }
 

@@ -16,11 +16,22 @@ pub enum Scheme {
     Temporal,
     /// The same stream twice: a yardstick.
     Duplicate,
+    /// Not divided: all of it is description 0. What workers pass on between each other, not for viewers.
+    Plain,
 }
 
 impl Scheme {
     /// All of them.
-    pub const ALL: [Scheme; 3] = [Scheme::Alternating, Scheme::Temporal, Scheme::Duplicate];
+    pub const ALL: [Scheme; 4] =
+        [Scheme::Alternating, Scheme::Temporal, Scheme::Duplicate, Scheme::Plain];
+
+    /// The descriptions that a stream coded so has.
+    pub fn descriptions(self) -> &'static [Description] {
+        match self {
+            Scheme::Plain => &[Description::Zero],
+            Scheme::Alternating | Scheme::Temporal | Scheme::Duplicate => &Description::BOTH,
+        }
+    }
 
     /// The word for it in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +39,7 @@ impl Scheme {
             Scheme::Alternating => "alternating",
             Scheme::Temporal => "temporal",
             Scheme::Duplicate => "duplicate",
+            Scheme::Plain => "plain",
         }
     }
 }
@@ -41,10 +53,9 @@ impl fmt::Display for Scheme {
 impl FromStr for Scheme {
     type Err = InvalidName;
     fn from_str(s: &str) -> Result<Self, InvalidName> {
-        Scheme::ALL
-            .into_iter()
-            .find(|scheme| scheme.as_str() == s)
-            .ok_or_else(|| InvalidName::new("scheme", s, "use alternating, temporal or duplicate"))
+        Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == s).ok_or_else(|| {
+            InvalidName::new("scheme", s, "use alternating, temporal, duplicate or plain")
+        })
     }
 }
 

@@ -15,7 +15,8 @@ pub use cue::Cue;
 pub use frame::{Frame, FrameFlags};
 pub use group::{GroupGrid, GroupHeader, GroupId, ProducerId};
 pub use names::{
-    Description, HandoffId, InvalidName, Medium, NodeId, Role, SessionId, StreamName, Track,
+    Description, HandoffId, InstanceId, InvalidName, Medium, NodeId, Role, ServiceId, SessionId,
+    StreamName, Track,
 };
 pub use placement::{Placement, Priority};
 pub use time::{FrameNumber, FrameRate, InvalidRate, MediaTime};

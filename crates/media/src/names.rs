@@ -142,6 +142,16 @@ hex_id!(
     HandoffId,
     "hand-off id"
 );
+hex_id!(
+    /// One service: a list of components on a stream. Random, written as 16 hexadecimal digits.
+    ServiceId,
+    "service id"
+);
+hex_id!(
+    /// One component on one worker. Random, written as 16 hexadecimal digits.
+    InstanceId,
+    "instance id"
+);
 
 /// What a node is; stands in its certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,6 +161,8 @@ pub enum Role {
     Origin,
     /// Service provider next to viewers.
     Edge,
+    /// Service node: runs media service components.
+    Worker,
     /// The service manager.
     Coordinator,
 }
@@ -161,6 +173,7 @@ impl Role {
         match self {
             Role::Origin => "origin",
             Role::Edge => "edge",
+            Role::Worker => "worker",
             Role::Coordinator => "coordinator",
         }
     }
@@ -175,10 +188,10 @@ impl fmt::Display for Role {
 impl FromStr for Role {
     type Err = InvalidName;
     fn from_str(s: &str) -> Result<Self, InvalidName> {
-        [Role::Origin, Role::Edge, Role::Coordinator]
+        [Role::Origin, Role::Edge, Role::Worker, Role::Coordinator]
             .into_iter()
             .find(|role| role.as_str() == s)
-            .ok_or_else(|| InvalidName::new("role", s, "use origin, edge or coordinator"))
+            .ok_or_else(|| InvalidName::new("role", s, "use origin, edge, worker or coordinator"))
     }
 }
 

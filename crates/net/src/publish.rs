@@ -116,6 +116,12 @@ pub async fn serve(
     tracks: Arc<Tracks>,
     sent: Arc<Sent>,
 ) -> Result<Ended, MessageError> {
+    if !catalog.scheme.descriptions().contains(&request.description) {
+        let reason =
+            format!("{} is {}: it has no such description", catalog.stream, catalog.scheme);
+        let why = Rejected::new(RejectCode::UnknownStream, reason);
+        return refuse(&mut sender, &why).await.map(|()| Ended::Cancelled);
+    }
     if tokio::time::timeout(FIRST_FRAME_WITHIN, begun(&tracks)).await.is_err() {
         let why = Rejected::new(RejectCode::Unavailable, "nothing has been published yet");
         return refuse(&mut sender, &why).await.map(|()| Ended::Cancelled);

@@ -55,7 +55,7 @@ struct Serve {
     /// Stream to publish, as NAME=MEDIA[,CAPTIONS.vtt]; MEDIA is any file (looped) or URL that FFmpeg opens; may be repeated
     #[arg(long, env = "GIBBON_STREAM", value_name = "NAME=MEDIA", required = true)]
     stream: Vec<SourceSpec>,
-    /// How streams are coded into two descriptions: alternating, temporal or duplicate
+    /// How streams are coded into two descriptions: alternating, temporal or duplicate; or not: plain, for workers to split
     #[arg(long, env = "GIBBON_SCHEME", default_value = "alternating")]
     scheme: Scheme,
     /// Length of a group, in ms: the unit of joining, hand-off and caching
@@ -168,6 +168,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
             failure_domain: None,
             capacity_legs: 0,
             capacity_kbps: None,
+            worker: None,
         },
     };
     let reporting = origin.clone();

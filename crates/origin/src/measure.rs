@@ -36,7 +36,7 @@ pub struct Measure {
     #[arg(long, default_value = "19,23,27,31", value_name = "A,B,C,D", value_parser = crfs)]
     crf: [f32; 4],
     /// Schemes to tell of
-    #[arg(long, value_delimiter = ',', default_value = "alternating,temporal,duplicate")]
+    #[arg(long, value_delimiter = ',', default_value = "alternating,temporal,duplicate", value_parser = divided)]
     scheme: Vec<Scheme>,
     /// Secondary renditions of `alternating` to try
     #[arg(long, value_enum, value_delimiter = ',', default_value = "half,full")]
@@ -82,6 +82,16 @@ fn clip(text: &str) -> Result<Clip, String> {
         return Err("the name of the clip is missing".into());
     }
     Ok(Clip { media: media.to_owned(), captions })
+}
+
+fn divided(text: &str) -> Result<Scheme, String> {
+    match text.parse().map_err(|e| format!("{e}"))? {
+        Scheme::Plain => {
+            Err("plain is not a way to divide a stream: use alternating, temporal or duplicate"
+                .into())
+        }
+        scheme => Ok(scheme),
+    }
 }
 
 fn crfs(text: &str) -> Result<[f32; 4], String> {

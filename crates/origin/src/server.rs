@@ -48,26 +48,26 @@ pub async fn run(origin: Arc<Origin>, endpoint: Endpoint) {
 
 async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
     let peer = match Peer::of(&connection) {
-        Peer::Node(peer) if peer.role == Role::Edge => peer,
+        Peer::Node(peer) if matches!(peer.role, Role::Edge | Role::Worker) => peer,
         _ => {
-            tracing::warn!(peer = %connection.remote_address(), "refused: not an edge");
-            return connection.close(close::WRONG_ROLE, b"an origin serves edges only");
+            tracing::warn!(peer = %connection.remote_address(), "refused: neither edge nor worker");
+            return connection.close(close::WRONG_ROLE, b"an origin serves edges and workers only");
         }
     };
     endpoint::welcome_node(&connection);
-    tracing::info!(edge = %peer.id, "edge connected");
+    tracing::info!(peer = %peer.id, role = %peer.role, "connected");
     while let Ok((send, recv)) = connection.accept_bi().await {
         let (origin, connection, peer) = (origin.clone(), connection.clone(), peer.clone());
         tokio::spawn(async move {
             if let Err(error) = subscription(&origin, &connection, &peer, send, recv).await
                 && error.is_malformed()
             {
-                tracing::warn!(edge = %peer.id, %error, "closed: malformed");
+                tracing::warn!(peer = %peer.id, %error, "closed: malformed");
                 connection.close(close::MALFORMED, error.to_string().as_bytes());
             }
         });
     }
-    tracing::info!(edge = %peer.id, "edge disconnected");
+    tracing::info!(peer = %peer.id, "disconnected");
 }
 
 async fn subscription(
@@ -91,7 +91,7 @@ async fn subscription(
         return Ok(());
     };
     tracing::info!(
-        edge = %peer.id, stream = %request.stream, description = %request.description,
+        peer = %peer.id, stream = %request.stream, description = %request.description,
         start = ?request.start, "subscribed"
     );
     let _counted = origin.downstreams.enter();

@@ -13,7 +13,7 @@ mod tests;
 use std::path::Path;
 
 use gibbon_mdc::Verdict;
-use gibbon_media::{Description, NodeId, Scheme};
+use gibbon_media::{Description, NodeId};
 use plotters::style::RGBColor;
 
 use crate::report::{LegRecord, Report, VerdictSpan};
@@ -130,11 +130,7 @@ impl<'a, 'c> Timeline<'a, 'c> {
         let counts = self.counts(50.0)?;
         let stream = self.fit(self.report.stream.as_str(), counts - MARGIN - 40.0, TITLE)?;
         self.canvas.text(&stream, (MARGIN, 50.0), Align::Left, TITLE)?;
-        let scheme = match self.report.scheme {
-            Scheme::Alternating => "alternating",
-            Scheme::Temporal => "temporal",
-            Scheme::Duplicate => "duplicate",
-        };
+        let scheme = self.report.scheme;
         let (session, length) = (self.report.session, duration(self.report.duration_ms));
         let details = format!("session {session}  ·  {scheme}  ·  {length}");
         self.canvas.text(&details, (MARGIN, 82.0), Align::Left, SMALL)?;

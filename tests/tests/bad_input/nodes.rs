@@ -105,6 +105,7 @@ async fn registers(
             failure_domain: None,
             capacity_legs: 2,
             capacity_kbps: None,
+            worker: None,
         })
         .await?;
     let answer = soon("an answer", receiver.receive_json()).await??;

@@ -60,6 +60,7 @@ fn publishes(
         failure_domain: None,
         capacity_legs: 0,
         capacity_kbps: None,
+        worker: None,
     };
     let registration = Registration { coordinator: attacker.coordinator, register };
     let report = NodeReport { streams: vec![catalog(stream)?], ..NodeReport::default() };

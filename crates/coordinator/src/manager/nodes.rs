@@ -98,6 +98,7 @@ impl Manager {
             }
             FromNode::Edge { session, answer } => Ok(self.edge_answers(now, session, answer)),
             FromNode::Client { session, report } => Ok(self.client_reports(now, session, report)),
+            FromNode::Work(_) => Ok(Vec::new()),
         }
     }
 

@@ -51,6 +51,7 @@ pub fn registration(name: &str) -> FromNode {
         failure_domain: None,
         capacity_legs: 10,
         capacity_kbps: None,
+        worker: None,
     }
 }
 
@@ -127,6 +128,7 @@ impl Network {
             failure_domain,
             capacity_legs: legs,
             capacity_kbps,
+            worker: None,
         };
         let out = self.manager.register(self.now, link(name), register).unwrap();
         self.take(out);

@@ -1,0 +1,1 @@
+//! What the components for text have in common.
