@@ -13,7 +13,7 @@ mod format;
 mod spec;
 mod work;
 
-pub use chain::{Chain, ChainError, MAX_COMPONENTS};
+pub use chain::{Chain, ChainError, MAX_COMPONENTS, parse};
 pub use components::text;
 pub use format::{AudioFormat, Format, VideoFormat};
 pub use spec::{InvalidSpec, Spec};

@@ -66,7 +66,7 @@ pub async fn at_an_origin(attacker: &Attacker) -> anyhow::Result<()> {
     let (edge, origin) = (attacker.node("evil", Role::Edge)?, attacker.node("evil", Role::Origin)?);
     let target = identity("origin-1", Role::Origin)?;
     let connection = origin.connect(&target, attacker.origin).await?;
-    closed(&connection, close::WRONG_ROLE, "an origin serves edges only").await?;
+    closed(&connection, close::WRONG_ROLE, "an origin serves edges and workers only").await?;
     for (bytes, code, reason) in [
         (
             json_stream(StreamKind::Session, "{}"),

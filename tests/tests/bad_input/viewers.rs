@@ -105,7 +105,7 @@ pub async fn on_the_wrong_streams(attacker: &Attacker) -> anyhow::Result<()> {
     }
     let origin = identity("origin-1", Role::Origin)?;
     let connection = attacker.viewer_at(&origin, attacker.origin).await?;
-    closed(&connection, close::WRONG_ROLE, "an origin serves edges only").await?;
+    closed(&connection, close::WRONG_ROLE, "an origin serves edges and workers only").await?;
     let coordinator = crate::attacker::coordinator();
     let connection = attacker.viewer_at(&coordinator, attacker.coordinator).await?;
     closed(&connection, close::UNAUTHORISED, "only nodes with a certificate").await

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use gibbon_media::{HandoffId, Placement, SessionId};
+use gibbon_media::{HandoffId, Placement, Scheme, SessionId};
 
 use super::*;
 use crate::report::{HandoffRecord, HandoffStep, Recovery, SCHEMA};
