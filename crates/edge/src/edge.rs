@@ -12,11 +12,12 @@ use gibbon_control::{
 };
 use gibbon_media::{MediaTime, NodeId, SessionId};
 use gibbon_net::{Endpoint, publish::Subscribers};
+use gibbon_relay::{Network, Peers, Pulling, Relays};
 use tokio::sync::mpsc;
 
 use crate::{
-    admission::Capacity, coordinator::Coordinator, drain::Drain, network::Network,
-    passing::Passing, peers::Peers, relay::Relays, sessions::Sessions,
+    admission::Capacity, coordinator::Coordinator, drain::Drain, passing::Passing,
+    sessions::Sessions,
 };
 
 /// Answers to the coordinator's orders that wait to be sent.
@@ -46,7 +47,7 @@ impl Edge {
         grant_key: PathBuf,
     ) -> Arc<Self> {
         let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
-        let relays = Relays::new(peers.clone(), network.clone());
+        let relays = Relays::new(peers.clone(), network.clone(), Pulling::FOR_VIEWERS);
         let drain = Arc::<Drain>::default();
         let sessions =
             Sessions::new(id.clone(), capacity, relays.clone(), network.clone(), drain.clone());
@@ -90,6 +91,7 @@ impl Edge {
             downstreams: self.downstreams.count(),
             kbps: self.sessions.kbps(),
             draining: self.drain.report(),
+            work: None,
         }
     }
 
@@ -126,7 +128,7 @@ impl Edge {
                     }
                     Some(ToNode::Drain(given)) => self.drain.begin(given, false),
                     Some(ToNode::Undrain) => self.drain.take_back(),
-                    Some(ToNode::Registered { .. } | ToNode::Refused { .. }) => {}
+                    Some(ToNode::Registered { .. } | ToNode::Refused { .. } | ToNode::Work(_)) => {}
                 },
             }
         }

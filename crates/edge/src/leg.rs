@@ -8,14 +8,10 @@ use gibbon_net::{
     publish::{self, Ended, Sent},
     wire::{RejectCode, Rejected, Subscribe},
 };
+use gibbon_relay::{Demand, Ready, Relay};
 use tracing::Instrument;
 
-use crate::{
-    edge::Edge,
-    relay::{Demand, Ready, Relay},
-    sessions::Leg,
-    viewer::Granted,
-};
+use crate::{edge::Edge, sessions::Leg, viewer::Granted};
 
 /// While the upstream is silent the client is told so this often.
 const STALLED_EVERY: Duration = Duration::from_millis(60);

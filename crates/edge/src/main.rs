@@ -4,18 +4,12 @@ mod admission;
 mod coordinator;
 mod drain;
 mod edge;
-mod help;
 mod leg;
-mod network;
 mod passing;
-mod peers;
-mod pull;
-mod relay;
 mod reports;
 mod server;
 mod session_stream;
 mod sessions;
-mod silence;
 mod viewer;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -32,7 +26,9 @@ use gibbon_net::{Certificates, Endpoint, Identity, close};
 
 use tokio::sync::mpsc;
 
-use crate::{admission::Capacity, drain::End, edge::Edge, network::Network};
+use gibbon_relay::Network;
+
+use crate::{admission::Capacity, drain::End, edge::Edge};
 
 /// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
 #[derive(Parser)]

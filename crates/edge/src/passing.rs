@@ -15,10 +15,11 @@ use gibbon_net::{
     message::{MessageError, Receiver, Sender},
     wire::StreamKind,
 };
+use gibbon_relay::Peers;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{coordinator::Coordinator, peers::Peers, sessions::Sessions};
+use crate::{coordinator::Coordinator, sessions::Sessions};
 
 /// Orders waiting for the other edge.
 const MAX_WAITING: usize = 16;

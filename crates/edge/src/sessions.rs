@@ -23,16 +23,12 @@ use gibbon_handoff::{
 };
 use gibbon_media::{Description, NodeId, Priority, SessionId, StreamName};
 use gibbon_net::close;
+use gibbon_relay::{Demand, Network, Relays};
 use tokio::sync::mpsc;
 
 pub use legs::Leg;
 
-use crate::{
-    admission::Capacity,
-    drain::Drain,
-    network::Network,
-    relay::{Demand, Relays},
-};
+use crate::{admission::Capacity, drain::Drain};
 
 /// Messages waiting for one client; more are a sign of a client that does not read.
 const MAX_WAITING_NEWS: usize = 16;

@@ -13,13 +13,11 @@ use gibbon_net::{
     close,
     wire::{RejectCode, Rejected},
 };
+use gibbon_relay::{Demand, Relay};
 use tokio::time::Instant;
 
 use super::{Session, Sessions};
-use crate::{
-    admission::{self, Decision, Place, Standing},
-    relay::{Demand, Relay},
-};
+use crate::admission::{self, Decision, Place, Standing};
 
 /// A client that was told to let go, and does not, is told again: it may have been busy taking the leg up.
 const TELL_AGAIN_AFTER: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Connections that this edge opens to other nodes: one to each, shared, opened on first use.
+//! Connections that this node opens to other nodes: one to each, shared, opened on first use.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -15,6 +15,7 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// Connects from `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, links: Mutex::default() }
     }

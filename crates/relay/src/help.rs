@@ -30,6 +30,9 @@ const CAUGHT_UP_LOOKS: u32 = 4;
 
 /// Seeks help whenever it is needed. Returns when there are no relays any more.
 pub async fn seek(relays: Weak<Relays>, relay: &Arc<Relay>) {
+    if relays.upgrade().is_some_and(|relays| !relays.pulling.helped) {
+        return std::future::pending().await;
+    }
     loop {
         relay.silence.lasts(SEEK_AFTER).await;
         let Some(relays) = relays.upgrade() else { return };

@@ -1,4 +1,4 @@
-//! Relays: each pulls one description of one stream from upstream, once, however many want it.
+//! One description of one stream on its way through this node.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,35 +26,57 @@ use crate::{
     silence::{self, Silence},
 };
 
-/// How far back a relay begins, so that a viewer can begin at once at the default playout delay.
-const BACKLOG: Duration = Duration::from_secs(2);
 /// A relay that nobody wants goes on for this long, in case somebody comes back.
 const LINGER: Duration = Duration::from_secs(3);
 /// Who wants a description waits this long for its first source.
 pub const FIRST_SOURCE_WITHIN: Duration = Duration::from_secs(5);
-/// A bootstrap that has been told to end after a group has this long to do so: the longest group, and some.
-const BOOTSTRAP_ENDS_WITHIN: Duration = Duration::from_secs(12);
+/// A source that has been told to end after a group has this long to do so: the longest group, and some.
+const OLD_ENDS_WITHIN: Duration = Duration::from_secs(12);
 /// A source that is silent for this long is left, where there is another.
 const SILENT_TOO_LONG: Duration = Duration::from_secs(1);
+/// A source that is preferred to the one in use, and was not just lost, is gone over to after this.
+const PREFER_AFTER: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(1);
-/// Streams that an edge relays at once.
+/// Descriptions that a node relays at once.
 const MAX_RELAYS: usize = 512;
 
 type Key = (StreamName, Description);
 
-/// All relays of this edge.
+/// How a node pulls.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulling {
+    /// How far back a relay begins.
+    backlog: Duration,
+    /// Whether other edges are asked for help while an upstream is silent.
+    pub(crate) helped: bool,
+}
+
+impl Pulling {
+    /// An edge: viewers begin at once at the default playout delay, and edges help each other.
+    pub const FOR_VIEWERS: Pulling = Pulling { backlog: Duration::from_secs(2), helped: true };
+    /// A worker: what comes out is to be as new as can be.
+    pub const FOR_COMPONENTS: Pulling = Pulling { backlog: Duration::ZERO, helped: false };
+}
+
+/// All relays of this node.
 pub struct Relays {
     peers: Arc<Peers>,
+    /// Where they find their sources.
     pub network: Arc<Network>,
+    pub(crate) pulling: Pulling,
     running: Mutex<HashMap<Key, Arc<Relay>>>,
 }
 
-/// One description of one stream, on its way through this edge.
+/// One description of one stream, on its way through this node.
 pub struct Relay {
+    /// The stream.
     pub stream: StreamName,
+    /// The description.
     pub description: Description,
+    /// What has come.
     pub tracks: Arc<Tracks>,
+    /// Whether nothing comes.
     pub silence: Silence,
     /// What it takes to send to one viewer, in kbit/s; 0 until known.
     kbps: AtomicU64,
@@ -69,6 +91,7 @@ pub struct Relay {
 /// Whom a relay pulls from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
+    /// The node.
     pub node: NodeAddress,
     /// Whether it is the regular upstream, not a bootstrap or a help.
     pub regular: bool,
@@ -83,6 +106,7 @@ enum State {
 
 /// What is known once the first source has answered.
 pub struct Ready {
+    /// What the stream is made of.
     pub catalog: Catalog,
     /// The first group received whole.
     pub first: GroupId,
@@ -90,6 +114,7 @@ pub struct Ready {
 
 /// Keeps a relay going. Drop it when the description is no longer wanted.
 pub struct Demand {
+    /// What is wanted.
     pub relay: Arc<Relay>,
 }
 
@@ -106,8 +131,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === impl Relays ===
 
 impl Relays {
-    pub fn new(peers: Arc<Peers>, network: Arc<Network>) -> Arc<Self> {
-        Arc::new(Self { peers, network, running: Mutex::default() })
+    /// Pulls over connections of `peers` from where `network` says.
+    pub fn new(peers: Arc<Peers>, network: Arc<Network>, pulling: Pulling) -> Arc<Self> {
+        Arc::new(Self { peers, network, pulling, running: Mutex::default() })
     }
 
     /// Wants a description; a relay that does not run yet begins with `bootstrap`, if given.
@@ -299,10 +325,10 @@ async fn pull(relays: Weak<Relays>, relay: &Arc<Relay>) {
     let mut lost = None;
     loop {
         let Some(relays) = relays.upgrade() else { return };
-        match connect(&relays, relay, None, lost.as_ref()).await {
+        match connect(&relays, relay, None, |node| Some(node) == lost.as_ref()).await {
             Some((pull, source)) => {
                 retry = FIRST_RETRY;
-                let ended = keep(&relays, relay, pull, source).await;
+                let ended = keep(&relays, relay, pull, source, &mut lost).await;
                 relay.source.send_replace(None);
                 match ended {
                     Kept::Unwanted if relays.retire(relay) => return,
@@ -322,17 +348,17 @@ async fn pull(relays: Weak<Relays>, relay: &Arc<Relay>) {
     }
 }
 
-/// Finds a source that accepts; the one that was just `lost` is asked last. `from` is the group to begin at,
-/// if the relay has begun.
+/// Finds a source that accepts; `last` says which are asked last. `from` is the group to begin at, if the relay
+/// has begun.
 async fn connect(
     relays: &Relays,
     relay: &Arc<Relay>,
     from: Option<GroupId>,
-    lost: Option<&NodeId>,
+    last: impl Fn(&NodeId) -> bool,
 ) -> Option<(Pull, Source)> {
     let bootstrap = relay.bootstrap.borrow().clone();
     let mut regular = relays.network.upstreams(&relay.stream, relay.description);
-    regular.sort_by_key(|node| Some(&node.id) == lost);
+    regular.sort_by_key(|node| last(&node.id));
     if bootstrap.is_none() && regular.is_empty() {
         refuse(
             relay,
@@ -390,7 +416,7 @@ pub async fn open(
     })?;
     let start = match from.or_else(|| unfinished(&relay.tracks)) {
         Some(group) => Start::Group { group, resume: None },
-        None => Start::Live(BACKLOG),
+        None => Start::Live(relays.pulling.backlog),
     };
     let request = Subscribe {
         stream: relay.stream.clone(),
@@ -432,27 +458,27 @@ enum Kept {
     Unwanted,
 }
 
-/// Stays with a source until it is lost or nobody wants the description.
-async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: Source) -> Kept {
+/// Stays with a source, or those that follow it, until it is lost or nobody wants the description. `lost` is
+/// not gone back to as long as the directory goes on naming it.
+async fn keep(
+    relays: &Relays,
+    relay: &Arc<Relay>,
+    mut pull: Pull,
+    mut source: Source,
+    lost: &mut Option<NodeId>,
+) -> Kept {
     relay.source.send_replace(Some(source.clone()));
     let mut bootstrap = relay.bootstrap.subscribe();
+    let mut directory = relays.network.directory();
     let mut retry = FIRST_RETRY;
     loop {
-        let change = !source.regular && bootstrap.borrow_and_update().is_none();
-        if change {
-            match change_upstream(relays, relay, &mut pull).await {
-                Some((new_pull, new_source)) => {
-                    (pull, source) = (new_pull, new_source);
-                    relay.source.send_replace(Some(source.clone()));
-                    continue;
-                }
-                None => {
-                    // The bootstrap goes on delivering meanwhile.
-                    tokio::time::sleep(retry).await;
-                    retry = (retry * 2).min(LAST_RETRY);
-                }
-            }
-        }
+        directory.mark_unchanged();
+        let regular = relays.network.upstreams(&relay.stream, relay.description);
+        lost.take_if(|lost| !regular.iter().any(|node| node.id == *lost));
+        let wanted = match source.regular {
+            true => change_after(&regular, &source.node.id, lost.as_ref()),
+            false => bootstrap.borrow_and_update().is_none().then_some(Duration::ZERO),
+        };
         tokio::select! {
             ended = pull.ended() => {
                 let why = ended.err().unwrap_or_else(|| "it ended".into());
@@ -467,29 +493,69 @@ async fn keep(relays: &Relays, relay: &Arc<Relay>, mut pull: Pull, mut source: S
             }
             () = unwanted(relay) => return Kept::Unwanted,
             changed = bootstrap.changed() => if changed.is_err() { return Kept::Unwanted },
-            () = std::future::ready(()), if change => {}
+            _ = directory.changed() => {}
+            () = after(wanted) => match change_upstream(relays, relay, &mut pull, &source).await {
+                Some((new_pull, new_source)) => {
+                    (pull, source) = (new_pull, new_source);
+                    relay.source.send_replace(Some(source.clone()));
+                    retry = FIRST_RETRY;
+                }
+                None => {
+                    // The old source goes on delivering meanwhile.
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(LAST_RETRY);
+                }
+            },
         }
     }
 }
 
-/// Goes from the bootstrap to the regular upstream at a group boundary: the new source begins with the
-/// first group not yet begun, the old one ends with the group before.
+/// When to leave `source`, which is pulled from, for another of the `regular` ones: at once if it is not one of
+/// them any more, after a while if another is preferred.
+fn change_after(
+    regular: &[NodeAddress],
+    source: &NodeId,
+    lost: Option<&NodeId>,
+) -> Option<Duration> {
+    let first = &regular.first()?.id;
+    let is_named = regular.iter().any(|node| node.id == *source);
+    match is_named {
+        false => Some(Duration::ZERO),
+        true if first != source && Some(first) != lost => Some(PREFER_AFTER),
+        true => None,
+    }
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Goes over to another source at a group boundary: it begins with the first group not yet begun, the old one
+/// ends with the group before.
 async fn change_upstream(
     relays: &Relays,
     relay: &Arc<Relay>,
     old: &mut Pull,
+    old_source: &Source,
 ) -> Option<(Pull, Source)> {
     let State::Ready(ready) = relay.state.borrow().clone() else { return None };
     let boundary = ready.catalog.grid(relay.description).first_not_begun(relay.tracks.live());
-    let (pull, source) = connect(relays, relay, Some(boundary), None).await?;
+    let is_old = |node: &NodeId| *node == old_source.node.id;
+    let (pull, source) = connect(relays, relay, Some(boundary), is_old).await?;
+    if source == *old_source {
+        return None;
+    }
     old.end_after(boundary.previous()).await;
-    match tokio::time::timeout(BOOTSTRAP_ENDS_WITHIN, old.ended()).await {
+    match tokio::time::timeout(OLD_ENDS_WITHIN, old.ended()).await {
         Ok(Ok(())) => {}
         Ok(Err(why)) => {
-            tracing::warn!(stream = %relay.stream, why, "the bootstrap was lost before the boundary");
+            tracing::warn!(stream = %relay.stream, why, "the old source was lost before the boundary");
         }
         Err(_) => {
-            tracing::warn!(stream = %relay.stream, "the bootstrap did not end; it is cancelled")
+            tracing::warn!(stream = %relay.stream, "the old source did not end; it is cancelled")
         }
     }
     Some((pull, source))
@@ -513,6 +579,39 @@ async fn unwanted(relay: &Relay) {
         let again = wanted.wait_for(|n| *n > 0);
         if tokio::time::timeout(LINGER, again).await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_media::Role;
+
+    use super::*;
+
+    fn nodes(names: &[&str]) -> Vec<NodeAddress> {
+        let address = ([127, 0, 0, 1], 1).into();
+        let node = |name: &&str| NodeAddress { id: id(name), role: Role::Worker, address };
+        names.iter().map(node).collect()
+    }
+
+    fn id(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_source_is_left_at_once_when_it_is_not_named_and_later_for_a_better_one() {
+        for (regular, source, lost, expected) in [
+            (&["a"][..], "a", None, None),
+            (&["b"], "a", None, Some(Duration::ZERO)),
+            (&["b", "a"], "a", None, Some(PREFER_AFTER)),
+            (&["b", "a"], "a", Some("b"), None),
+            (&["a", "b"], "a", None, None),
+            (&[], "a", None, None),
+        ] {
+            let lost = lost.map(id);
+            let found = change_after(&nodes(regular), &id(source), lost.as_ref());
+            assert_eq!(found, expected, "{regular:?} {source} {lost:?}");
         }
     }
 }
