@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gibbon_media::{Frame, GroupHeader, GroupId, MediaTime, Medium};
+use gibbon_media::{Frame, FrameFlags, GroupHeader, GroupId, MediaTime, Medium};
 use tokio::sync::{Notify, futures::Notified};
 
 use crate::wire::{GroupStart, encode_frame_head};
@@ -183,6 +183,15 @@ pub struct CachedFrame {
     pub head: Bytes,
     /// The payload.
     pub payload: Bytes,
+    time: MediaTime,
+    flags: FrameFlags,
+}
+
+impl CachedFrame {
+    /// The frame itself, for who reads it on this node.
+    pub fn frame(&self) -> Frame {
+        Frame { time: self.time, flags: self.flags, payload: self.payload.clone() }
+    }
 }
 
 /// What became of a frame.
@@ -237,7 +246,8 @@ impl Group {
         }
         state.bytes += frame.payload.len();
         let head = encode_frame_head(self.base, &frame);
-        state.frames.push(CachedFrame { head, payload: frame.payload });
+        let Frame { time, flags, payload } = frame;
+        state.frames.push(CachedFrame { head, payload, time, flags });
         drop(state);
         self.changed.notify_waiters();
         Push::New
@@ -307,7 +317,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use gibbon_media::{FrameFlags, ProducerId};
+    use gibbon_media::ProducerId;
 
     use super::*;
 
@@ -343,6 +353,15 @@ mod tests {
         second.complete(2);
         assert!(matches!(first.read(2), Read::Complete));
         assert_eq!(tracks.live(), MediaTime(1001));
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_pushed() {
+        let tracks = Tracks::default();
+        let group = tracks.admit(&start(1, 7)).unwrap();
+        tracks.push(&group, 0, frame(1040));
+        let Read::Frames(frames) = group.read(0) else { panic!("there is one") };
+        assert_eq!(frames[0].frame(), frame(1040));
     }
 
     #[test]
