@@ -7,12 +7,17 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use gibbon_media::{HandoffId, NodeId, SessionId};
+use gibbon_media::{HandoffId, NodeId, ServiceId, SessionId};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::portal::{
-    DrainRequest, Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo,
-    SessionRequest, SessionTicket, StreamInfo,
+use crate::{
+    portal::{
+        DrainRequest, Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo,
+        SessionRequest, SessionTicket, StreamInfo,
+    },
+    services::{
+        ComponentInfo, Explanation, MoveRequest, NamedService, ServiceInfo, ServiceRequest,
+    },
 };
 
 /// A request to the portal is given up after this long.
@@ -69,12 +74,56 @@ impl Portal {
 
     /// Takes back that an edge be emptied.
     pub fn undrain(&self, node: &NodeId) -> anyhow::Result<()> {
-        let url = format!("{}/v1/nodes/{node}/drain", self.base);
-        let mut request = self.agent.delete(url);
-        if let Some(shown) = self.authorization() {
-            request = request.header("authorization", shown);
-        }
-        accepted(request.call().with_context(|| self.unreachable())?).map(drop)
+        self.delete(&format!("/v1/nodes/{node}/drain"))
+    }
+
+    /// Has a service built. It is under way when this returns; [`service`](Self::service) tells how far it is.
+    pub fn start_service(&self, request: &ServiceRequest) -> anyhow::Result<ServiceInfo> {
+        self.post("/v1/services", request)
+    }
+
+    /// Ends a service at once.
+    pub fn end_service(&self, service: ServiceId) -> anyhow::Result<()> {
+        self.delete(&format!("/v1/services/{service}"))
+    }
+
+    /// All services.
+    pub fn services(&self) -> anyhow::Result<Vec<ServiceInfo>> {
+        self.get("/v1/services")
+    }
+
+    /// One service.
+    pub fn service(&self, service: ServiceId) -> anyhow::Result<ServiceInfo> {
+        self.get(&format!("/v1/services/{service}"))
+    }
+
+    /// Has a component moved to another worker, with those it passes raw frames with.
+    pub fn move_component(
+        &self,
+        service: ServiceId,
+        request: &MoveRequest,
+    ) -> anyhow::Result<ServiceInfo> {
+        self.post(&format!("/v1/services/{service}/move"), request)
+    }
+
+    /// Why the components of a service are where they are.
+    pub fn explain_service(&self, service: ServiceId) -> anyhow::Result<Explanation> {
+        self.get(&format!("/v1/services/{service}/explain"))
+    }
+
+    /// Where the components of a service would be. Nothing is started.
+    pub fn explain(&self, request: &ServiceRequest) -> anyhow::Result<Explanation> {
+        self.post("/v1/services/explain", request)
+    }
+
+    /// All kinds of components.
+    pub fn components(&self) -> anyhow::Result<Vec<ComponentInfo>> {
+        self.get("/v1/components")
+    }
+
+    /// The services that have names.
+    pub fn catalogue(&self) -> anyhow::Result<Vec<NamedService>> {
+        self.get("/v1/catalogue")
     }
 
     /// All nodes.
@@ -122,6 +171,14 @@ impl Portal {
             request = request.header("authorization", shown);
         }
         read(request.send_json(body).with_context(|| self.unreachable())?)
+    }
+
+    fn delete(&self, path: &str) -> anyhow::Result<()> {
+        let mut request = self.agent.delete(format!("{}{path}", self.base));
+        if let Some(shown) = self.authorization() {
+            request = request.header("authorization", shown);
+        }
+        accepted(request.call().with_context(|| self.unreachable())?).map(drop)
     }
 
     fn authorization(&self) -> Option<String> {
