@@ -17,7 +17,7 @@ const APART: &str = "edge-z";
 
 fn setup() -> Setup {
     let edges: Vec<&str> = EDGES.into_iter().chain([APART]).collect();
-    Setup::bbb(&edges).domains(&EDGES).edge_with(APART, &["--capacity-legs", "2"])
+    Setup::bbb(&edges).domains(&EDGES).node_with(APART, &["--capacity-legs", "2"])
 }
 
 fn diverse(seconds: f64) -> PlayerOptions {

@@ -30,8 +30,8 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
     with_control(|folder| {
         let capacity = CAPACITY.to_string();
         let setup = Setup::bbb(&["edge-a", "edge-z"])
-            .edge_with("edge-a", &["--capacity-legs", &capacity])
-            .edge_with("edge-z", &["--capacity-legs", "2"]);
+            .node_with("edge-a", &["--capacity-legs", &capacity])
+            .node_with("edge-z", &["--capacity-legs", "2"]);
         let network = Network::start(folder, setup)?;
         let mut still = network.play(
             "control",
@@ -101,8 +101,8 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
 fn who_is_refused_is_told_the_next_best_edge() -> anyhow::Result<()> {
     with_control(|folder| {
         let setup = Setup::bbb(&["edge-a", "edge-z"])
-            .edge_with("edge-a", &["--capacity-legs", "1"])
-            .edge_with("edge-z", &["--capacity-legs", "2"]);
+            .node_with("edge-a", &["--capacity-legs", "1"])
+            .node_with("edge-z", &["--capacity-legs", "2"]);
         let network = Network::start(folder, setup)?;
         let mut still = network.play(
             "control",

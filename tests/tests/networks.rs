@@ -145,7 +145,7 @@ fn a_downlink_too_narrow_for_both_carries_one_and_then_both_again() -> anyhow::R
         let mut setup = Setup::bbb(&["edge-a", "edge-z"]);
         setup.access_paths = vec!["edge-a".into()];
         // Nowhere to go: the control viewer's edge has no room.
-        setup = setup.edge_with("edge-z", &["--capacity-legs", "2"]);
+        setup = setup.node_with("edge-z", &["--capacity-legs", "2"]);
         let network = Network::start(folder, setup)?;
         let mut still =
             network.play("control", &plays(50.0).at("edge-z").priority(Priority::MAX))?;

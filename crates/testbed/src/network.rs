@@ -1,4 +1,4 @@
-//! The network: a coordinator, origins, edges, players.
+//! The network: a coordinator, origins, workers, edges, players.
 
 use std::{
     collections::BTreeMap,
@@ -80,7 +80,10 @@ impl Network {
             network.begin_origin(&id, &streams, &arguments)?;
         }
         for id in network.setup.edges.clone() {
-            network.begin_edge(&id)?;
+            network.begin_provider("gibbon-edge", &[], &id)?;
+        }
+        for id in network.setup.workers.clone() {
+            network.begin_provider("gibbon-worker", &["run"], &id)?;
         }
         network.learn_addresses()?;
         network.await_ready()?;
@@ -108,13 +111,15 @@ impl Network {
         self.begin("gibbon-origin", id, &arguments)
     }
 
-    fn begin_edge(&mut self, id: &str) -> anyhow::Result<()> {
-        let mut arguments = self.node_arguments(id)?;
+    /// An edge or a worker.
+    fn begin_provider(&mut self, program: &str, command: &[&str], id: &str) -> anyhow::Result<()> {
+        let mut arguments: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        arguments.extend(self.node_arguments(id)?);
         if let Some(domain) = self.setup.failure_domains.get(id) {
             arguments.extend(["--failure-domain".to_owned(), domain.clone()]);
         }
-        arguments.extend(self.setup.edge_arguments.get(id).cloned().unwrap_or_default());
-        self.begin("gibbon-edge", id, &arguments)
+        arguments.extend(self.setup.node_arguments.get(id).cloned().unwrap_or_default());
+        self.begin(program, id, &arguments)
     }
 
     fn begin(&mut self, program: &str, id: &str, arguments: &[String]) -> anyhow::Result<()> {
@@ -123,7 +128,7 @@ impl Network {
         Ok(())
     }
 
-    /// Arguments that origins and edges have in common. The paths of the node are opened.
+    /// Arguments that all nodes have in common. The paths of the node are opened.
     fn node_arguments(&mut self, id: &str) -> anyhow::Result<Vec<String>> {
         let certs = self.certs().display().to_string();
         let mut arguments =
@@ -196,8 +201,9 @@ impl Network {
     }
 
     fn await_ready(&self) -> anyhow::Result<()> {
-        let nodes = self.setup.origins.len() + self.setup.edges.len();
-        let streams: usize = self.setup.origins.iter().map(|(_, streams, _)| streams.len()).sum();
+        let Setup { origins, edges, workers, .. } = &self.setup;
+        let nodes = origins.len() + edges.len() + workers.len();
+        let streams: usize = origins.iter().map(|(_, streams, _)| streams.len()).sum();
         wait_for(format!("{nodes} nodes and {streams} streams"), WAIT, || {
             let (up, published) = (self.portal.nodes()?, self.portal.streams()?);
             Ok((up.len() >= nodes && published.len() >= streams).then_some(()))
@@ -392,7 +398,7 @@ impl Network {
 
 /// What the coordinator logs when it is ready, and nodes when they are up.
 const READY: &str = "the coordinator is ready";
-const IS_UP: [&str; 2] = ["edge is up", "origin is up"];
+const IS_UP: [&str; 3] = ["edge is up", "origin is up", "worker is up"];
 
 fn coordinator_store(folder: &Path) -> PathBuf {
     folder.join("coordinator")

@@ -12,9 +12,11 @@ pub struct Setup {
     pub origins: Vec<(String, Vec<String>, Vec<String>)>,
     /// Ids of the edges.
     pub edges: Vec<String>,
-    /// Further arguments of single edges, by id.
-    pub edge_arguments: BTreeMap<String, Vec<String>>,
-    /// Failure domains of single edges, by id.
+    /// Ids of the workers.
+    pub workers: Vec<String>,
+    /// Further arguments of single edges and workers, by id.
+    pub node_arguments: BTreeMap<String, Vec<String>>,
+    /// Failure domains of single edges and workers, by id.
     pub failure_domains: BTreeMap<String, String>,
     /// Nodes whose connection to the coordinator goes over a [`Path`](crate::Path) that tests can cut.
     pub control_paths: Vec<String>,
@@ -50,6 +52,12 @@ impl Setup {
         self
     }
 
+    /// With these workers.
+    pub fn workers(mut self, ids: &[&str]) -> Self {
+        self.workers.extend(ids.iter().map(|id| (*id).to_owned()));
+        self
+    }
+
     /// With further arguments for every origin.
     pub fn origin_arguments(mut self, arguments: &[&str]) -> Self {
         for origin in &mut self.origins {
@@ -58,16 +66,16 @@ impl Setup {
         self
     }
 
-    /// With further arguments for one edge.
-    pub fn edge_with(mut self, id: &str, arguments: &[&str]) -> Self {
-        let further = self.edge_arguments.entry(id.to_owned()).or_default();
+    /// With further arguments for one edge or worker.
+    pub fn node_with(mut self, id: &str, arguments: &[&str]) -> Self {
+        let further = self.node_arguments.entry(id.to_owned()).or_default();
         further.extend(arguments.iter().map(|a| (*a).to_owned()));
         self
     }
 
-    /// With each of these edges in a failure domain of its own.
-    pub fn domains(mut self, edges: &[&str]) -> Self {
-        let each = edges.iter().map(|edge| ((*edge).to_owned(), format!("site of {edge}")));
+    /// With each of these edges and workers in a failure domain of its own.
+    pub fn domains(mut self, nodes: &[&str]) -> Self {
+        let each = nodes.iter().map(|node| ((*node).to_owned(), format!("site of {node}")));
         self.failure_domains.extend(each);
         self
     }
@@ -75,7 +83,7 @@ impl Setup {
     /// With a path between every node and the coordinator, and a path to every node, so that anything can
     /// be cut off from anything else.
     pub fn paths(mut self) -> Self {
-        let nodes = self.origins.iter().map(|(id, ..)| id).chain(&self.edges);
+        let nodes = self.origins.iter().map(|(id, ..)| id).chain(&self.edges).chain(&self.workers);
         self.control_paths = nodes.cloned().collect();
         self.access_paths = self.control_paths.clone();
         self
