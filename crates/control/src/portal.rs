@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 
 use gibbon_handoff::{Cause, InfoSender, Move, Reason, Source};
 use gibbon_media::{
-    Description, GroupId, HandoffId, NodeId, Placement, Priority, Role, Scheme, SessionId,
-    StreamName,
+    Description, GroupId, HandoffId, NodeId, Placement, Priority, Role, Scheme, ServiceId,
+    SessionId, StreamName,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::node::{Draining, Location, NodeAddress, UpstreamReport};
+use crate::{
+    node::{Draining, Location, NodeAddress, UpstreamReport},
+    services::{ComponentMove, ServiceState},
+    work::{LinkReport, WorkerOffer},
+};
 
 /// Where the portal listens unless told otherwise.
 pub const DEFAULT_PORTAL: &str = "127.0.0.1:4480";
@@ -105,6 +109,29 @@ pub struct NodeInfo {
     pub upstreams: Vec<UpstreamReport>,
     /// Age of its last report, in ms.
     pub report_age_ms: u64,
+    /// Of a worker: what it offers and does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerInfo>,
+}
+
+/// What a worker offers and does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerInfo {
+    /// What it offers.
+    #[serde(flatten)]
+    pub offer: WorkerOffer,
+    /// Cores that it keeps busy.
+    pub busy_cores: f64,
+    /// Cores that are busy or promised: what is reckoned with when components are assigned.
+    pub reserved_cores: f64,
+    /// Memory in use, in MiB.
+    pub used_mib: u64,
+    /// What it sends to other nodes, in kbit/s.
+    pub sent_kbps: u64,
+    /// Component instances that it runs.
+    pub instances: u32,
+    /// Its paths to other nodes.
+    pub links: Vec<LinkReport>,
 }
 
 /// `GET /v1/streams`.
@@ -116,6 +143,10 @@ pub struct StreamInfo {
     /// Who publishes it.
     #[schema(value_type = String)]
     pub origin: NodeId,
+    /// The stream that it is made of, if services make it.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub source: Option<StreamName>,
     /// How it is coded.
     #[schema(value_type = String)]
     pub scheme: Scheme,
@@ -138,9 +169,16 @@ pub struct SessionInfo {
     /// The stream.
     #[schema(value_type = String)]
     pub stream: StreamName,
-    /// Content provider.
+    /// Content provider: of a service, that of the stream that it begins with.
     #[schema(value_type = Option<String>)]
     pub origin: Option<NodeId>,
+    /// The service that makes the stream, if one does: the first that was asked for.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub service: Option<ServiceId>,
+    /// The components that the stream passes, in order, and who runs them.
+    #[serde(default)]
+    pub modules: Vec<SessionModule>,
     /// Service provider of each description; none while it is not served.
     #[schema(value_type = Vec<Option<String>>)]
     pub edges: [Option<NodeId>; 2],
@@ -155,6 +193,21 @@ pub struct SessionInfo {
     /// The hand-off under way.
     #[schema(value_type = Option<String>)]
     pub handoff: Option<HandoffId>,
+}
+
+/// A component in the path of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionModule {
+    /// What it is.
+    pub component: String,
+    /// Where it runs.
+    #[schema(value_type = String)]
+    pub worker: NodeId,
+    /// 0, or 1 for the warm standby.
+    pub replica: u8,
+    /// How much it matters.
+    #[schema(value_type = u8)]
+    pub priority: Priority,
 }
 
 /// The client of a session.
@@ -331,6 +384,22 @@ pub enum Event {
         session: SessionId,
         /// The step.
         progress: ProgressInfo,
+    },
+    /// A service changed its state, ended, or has components moved.
+    Service {
+        /// Which.
+        #[schema(value_type = String)]
+        service: ServiceId,
+        /// The stream that it makes.
+        #[schema(value_type = String)]
+        stream: StreamName,
+        /// How it is; none: it has ended.
+        state: Option<ServiceState>,
+        /// What is amiss, if anything is.
+        why: Option<String>,
+        /// Where components go, if that is what happens.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        moved: Option<ComponentMove>,
     },
     /// The reader was too slow, and events were left out.
     Lagged {

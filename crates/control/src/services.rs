@@ -98,6 +98,56 @@ pub struct MoveRequest {
     pub to: Option<NodeId>,
 }
 
+/// How the move of components to another worker stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ComponentMove {
+    /// The components that move together, in order.
+    pub components: Vec<String>,
+    /// From where.
+    #[schema(value_type = String)]
+    pub from: NodeId,
+    /// Where to, for each of them.
+    #[schema(value_type = Vec<String>)]
+    pub to: Vec<NodeId>,
+    /// `begun`, `completed`, or `rolled_back`.
+    pub step: MoveStep,
+}
+
+/// A step of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveStep {
+    /// The new instances are being started; the old ones go on.
+    Begun,
+    /// The stream comes from the new ones.
+    Completed,
+    /// The new ones are withdrawn; the old ones go on.
+    RolledBack,
+}
+
+impl MoveStep {
+    /// The word for it in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MoveStep::Begun => "begun",
+            MoveStep::Completed => "completed",
+            MoveStep::RolledBack => "rolled_back",
+        }
+    }
+}
+
+impl ServiceState {
+    /// The word for it in JSON and in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServiceState::Starting => "starting",
+            ServiceState::Running => "running",
+            ServiceState::Impaired => "impaired",
+            ServiceState::Failed => "failed",
+        }
+    }
+}
+
 /// `GET /v1/components`: one kind of component.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ComponentInfo {

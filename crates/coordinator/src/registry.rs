@@ -333,6 +333,7 @@ impl Registry {
             downstreams: node.report.downstreams,
             upstreams: node.report.upstreams.clone(),
             report_age_ms: now.since(node.reported).as_millis() as u64,
+            worker: None,
         };
         self.nodes.values().map(info).collect()
     }
@@ -343,6 +344,7 @@ impl Registry {
             .map(|(origin, catalog)| StreamInfo {
                 stream: catalog.stream.clone(),
                 origin: origin.clone(),
+                source: None,
                 scheme: catalog.scheme,
                 video: catalog
                     .video

@@ -183,6 +183,7 @@ fn log(event: &Event) {
         Event::Node { id, up: true } => tracing::info!(node = %id, "a node is here"),
         Event::Node { id, up: false } => tracing::warn!(node = %id, "a node is lost"),
         Event::Session { session, up } => tracing::info!(%session, up, "a session"),
-        Event::Handoff { .. } | Event::Lagged { .. } => {}
+        // Services log their own steps.
+        Event::Handoff { .. } | Event::Service { .. } | Event::Lagged { .. } => {}
     }
 }

@@ -335,6 +335,8 @@ mod tests {
             session: SessionId(id),
             stream: "live/bbb".parse().unwrap(),
             origin: None,
+            service: None,
+            modules: Vec::new(),
             edges: [None, None],
             placement: Default::default(),
             priority: Default::default(),

@@ -116,6 +116,7 @@ mod tests {
             downstreams: 0,
             upstreams: Vec::new(),
             report_age_ms: 0,
+            worker: None,
         }
     }
 

@@ -160,6 +160,16 @@ pub fn event(event: &Event) -> String {
             let at = clock(MediaTime(progress.at_us));
             format!("{at}  hand-off {handoff} of session {session}: {}", describe(progress))
         }
+        Event::Service { service, stream, state, why, moved } => {
+            let state = state.map_or("has ended", |state| state.as_str());
+            let moved = moved.as_ref().map_or(String::new(), |m| {
+                let to: Vec<&str> = m.to.iter().map(NodeId::as_str).collect();
+                let (components, step) = (m.components.join(", "), m.step.as_str());
+                format!("; move of {components} from {} to {}: {step}", m.from, to.join(", "))
+            });
+            let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+            format!("{now}  service {service} ({stream}): {state}{why}{moved}")
+        }
         Event::Lagged { missed } => {
             format!("{now}  {missed} events are missing here: we read too slowly")
         }
@@ -256,6 +266,8 @@ mod tests {
             session: SessionId(0xab),
             stream: "live/bbb".parse().unwrap(),
             origin: Some(id("studio")),
+            service: None,
+            modules: Vec::new(),
             edges: [Some(id("edge-a")), Some(id("edge-b"))],
             placement: Placement::Diverse,
             priority: Priority::default(),
@@ -301,6 +313,7 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  PLACEMENT  PRI
             downstreams: 1,
             upstreams: Vec::new(),
             report_age_ms: 200,
+            worker: None,
         };
         let leaving = NodeInfo {
             failure_domain: Some("rack-1".into()),
@@ -330,6 +343,7 @@ studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             0        
         let stream = StreamInfo {
             stream: "live/bbb".parse().unwrap(),
             origin: id("studio"),
+            source: None,
             scheme: Scheme::Alternating,
             video: Some("640x360@24".into()),
             audio: true,

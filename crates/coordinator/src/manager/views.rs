@@ -40,6 +40,8 @@ impl Manager {
             session: id,
             stream: session.stream.clone(),
             origin: self.registry.stream(&session.stream).map(|(origin, _)| origin.clone()),
+            service: None,
+            modules: Vec::new(),
             edges: session.legs().map(Option::<&NodeId>::cloned),
             placement: session.placement.unwrap_or_default(),
             priority: session.priority,
