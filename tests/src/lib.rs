@@ -6,9 +6,11 @@ use anyhow::{Context, bail, ensure};
 use gibbon_control::{
     portal::{NodeInfo, SessionInfo},
     report::Report,
+    services::{ServiceInfo, ServiceRequest, ServiceState},
+    work::InstanceState,
 };
 use gibbon_mdc::Verdict;
-use gibbon_media::{NodeId, SessionId};
+use gibbon_media::{NodeId, ServiceId, SessionId};
 use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
 
 /// A run whose control viewer was not clean says nothing: the machine was starved.
@@ -202,4 +204,41 @@ pub fn never_froze(report: &Report) -> anyhow::Result<()> {
     );
     ensure!(delay.latest * 10 <= delay.initial * 12, "the playout delay grew: {delay:?}");
     Ok(())
+}
+
+/// Asks for components on `live/bbb`; `change` makes the request another one.
+pub fn ask_for(
+    network: &Network,
+    list: &str,
+    change: impl FnOnce(&mut ServiceRequest),
+) -> anyhow::Result<ServiceInfo> {
+    let mut request = ServiceRequest {
+        stream: "live/bbb".parse()?,
+        service: None,
+        components: gibbon_components::parse(list)?,
+        location: None,
+        priority: Default::default(),
+        keep: true,
+        standby: false,
+    };
+    change(&mut request);
+    network.portal.start_service(&request)
+}
+
+/// Waits until a service runs with all its modules; fails as soon as it cannot.
+pub fn running(network: &Network, service: ServiceId) -> anyhow::Result<ServiceInfo> {
+    wait_for(format!("service {service} to run"), WAIT, || {
+        let info = network.portal.service(service)?;
+        if info.state == ServiceState::Failed {
+            bail!("service {service} failed: {}", info.why.unwrap_or_default());
+        }
+        let all = info.modules.iter().all(|module| module.state == InstanceState::Running);
+        Ok((info.state == ServiceState::Running && all).then_some(info))
+    })
+}
+
+/// The worker of a component (its place in the chain from 1 on) of the first replica.
+pub fn worker_of(info: &ServiceInfo, number: u32) -> anyhow::Result<&str> {
+    let found = info.modules.iter().find(|m| m.number == number && m.replica == 0);
+    found.map(|m| m.worker.as_str()).with_context(|| format!("no module {number}: {info:?}"))
 }

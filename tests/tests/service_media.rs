@@ -1,0 +1,79 @@
+//! Services on sound, on pictures, on text and on all together, each through a hand-off between edges.
+
+use anyhow::{Context, ensure};
+use gibbon_control::{
+    portal::{HandoffOutcome, HandoffRequest},
+    report::Report,
+};
+use gibbon_testbed::{Network, PlayerOptions, Setup};
+use gibbon_tests::{Run, ask_for, control, running, with_control};
+
+/// Plays a service through a hand-off, beside a control viewer; `check` is asked for what its report says.
+fn through_a_handoff(
+    list: &str,
+    check: impl Fn(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    with_control(|folder| {
+        let edges = ["edge-a", "edge-b", "edge-z"];
+        let network = Network::start(folder, Setup::bbb(&edges).workers(&["worker-1"]))?;
+        let mut still =
+            network.play("control", &PlayerOptions::new("live/bbb", 24.0).at("edge-z"))?;
+        let service = ask_for(&network, list, |_| {})?;
+        let stream = running(&network, service.service)?.stream;
+        let options = PlayerOptions::new(stream.as_str(), 16.0).at("edge-a");
+        let mut player = network.play("viewer", &options)?;
+        player.playing()?;
+        let request = HandoffRequest { to: Some("edge-b".parse()?), ..HandoffRequest::default() };
+        let handoff = network.portal.handoff(player.session()?, &request)?.handoff;
+        let over = network.handoff_over(handoff)?;
+        let (status, report) = player.finish()?;
+        if let Some(why) = control(&mut still)? {
+            return Ok(Run::Void(why));
+        }
+        let text = serde_json::to_string(&report)?;
+        ensure!(over.outcome == HandoffOutcome::Completed, "{over:?}");
+        ensure!(status.success(), "{status}: {text}");
+        let lost = report.frames.side + report.frames.frozen;
+        ensure!(lost == 0 && report.audio.gap_ms == 0 && report.text.missed == 0, "{text}");
+        check(&report).context(text)?;
+        Ok(Run::Shown)
+    })
+}
+
+#[test]
+fn sound_alone() -> anyhow::Result<()> {
+    through_a_handoff("only media=[audio] | mono | level", |report| {
+        ensure!(report.frames.expected == 0, "there are pictures");
+        ensure!(report.audio.expected_ms > 10_000, "{} ms of sound", report.audio.expected_ms);
+        Ok(())
+    })
+}
+
+#[test]
+fn pictures_alone() -> anyhow::Result<()> {
+    through_a_handoff("only media=[video] | scale height=180 | grayscale", |report| {
+        ensure!(report.audio.expected_ms == 0 && report.text.cues == 0, "there is more");
+        ensure!(report.frames.central > 240, "{} frames", report.frames.central);
+        Ok(())
+    })
+}
+
+#[test]
+fn text_alone() -> anyhow::Result<()> {
+    through_a_handoff("only media=[text] | case to=upper", |report| {
+        ensure!(report.frames.expected == 0 && report.audio.expected_ms == 0, "there is more");
+        ensure!(report.text.cues > 1, "{} cues", report.text.cues);
+        Ok(())
+    })
+}
+
+#[test]
+fn all_together() -> anyhow::Result<()> {
+    let list = "scale height=180 | level | mono | case to=upper";
+    through_a_handoff(list, |report| {
+        ensure!(report.frames.central > 240, "{} frames", report.frames.central);
+        ensure!(report.audio.expected_ms > 10_000, "{} ms of sound", report.audio.expected_ms);
+        ensure!(report.text.cues > 1, "{} cues", report.text.cues);
+        Ok(())
+    })
+}

@@ -1,0 +1,285 @@
+//! Services over workers: what they show, where they decode and encode, how they are shared, moved and lost.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, ensure};
+use gibbon_control::{
+    portal::{HandoffOutcome, HandoffRequest},
+    report::Report,
+    services::{ServiceInfo, ServiceState},
+    work::ModuleInfo,
+};
+use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, media_folder, wait_for};
+use gibbon_tests::{
+    Run, ask_for, control, end, gibbonctl, running, saw_nothing, with_control, worker_of,
+};
+
+/// What the tests have done to the pictures, and the same in FFmpeg's words.
+const CHAIN: &str =
+    "scale height=180 | overlay text=GIBBON position=top-left size=12 color=yellow | mdc";
+const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
+/// A picture that is at least this near to that of stock FFmpeg is the right one, in dB.
+const RIGHT: f64 = 35.0;
+
+/// Two workers of which neither can run the whole chain, and one that can take the place of the first.
+fn divided() -> Setup {
+    let first = ["--components", "scale,overlay"];
+    Setup::bbb(&["edge-a", "edge-b", "edge-z"])
+        .workers(&["worker-1", "worker-2", "worker-3"])
+        .node_with("worker-1", &first)
+        .node_with("worker-2", &["--components", "mdc"])
+        .node_with("worker-3", &first)
+}
+
+fn module(info: &ServiceInfo, number: u32) -> anyhow::Result<&ModuleInfo> {
+    let found = info.modules.iter().find(|module| module.number == number);
+    found.with_context(|| format!("no module {number}"))
+}
+
+fn plays(network: &Network, name: &str, seconds: f64, list: &str) -> anyhow::Result<Player> {
+    let options = PlayerOptions::new("live/bbb", seconds).at("edge-a").with(&["--service", list]);
+    network.play(name, &options)
+}
+
+/// The displayed frames follow each other without one missing.
+fn contiguous(player: &Player) -> anyhow::Result<()> {
+    let frames = player.frames()?;
+    for (frame, next) in frames.iter().zip(frames.iter().skip(1)) {
+        let interval = next.0.saturating_sub(frame.0);
+        ensure!((41_600..=41_700).contains(&interval), "{interval} µs after {}", frame.0);
+    }
+    ensure!(frames.len() > 100, "{} frames", frames.len());
+    Ok(())
+}
+
+#[test]
+fn a_chain_over_two_workers_through_a_handoff_and_the_drain_of_a_worker_shows_nothing()
+-> anyhow::Result<()> {
+    with_control(|folder| {
+        let network = Network::start(folder, divided())?;
+        let mut still =
+            network.play("control", &PlayerOptions::new("live/bbb", 40.0).at("edge-z"))?;
+        let mut player = plays(&network, "viewer", 32.0, CHAIN)?;
+        player.playing()?;
+        let services = network.portal.services()?;
+        let service = services.first().context("no service")?.service;
+        let before = running(&network, service)?;
+        ensure!(worker_of(&before, 3)? == "worker-2", "{before:?}");
+        let first = worker_of(&before, 1)?.to_owned();
+        let other = if first == "worker-1" { "worker-3" } else { "worker-1" };
+        let request = HandoffRequest { to: Some("edge-b".parse()?), ..HandoffRequest::default() };
+        let handoff = network.portal.handoff(player.session()?, &request)?.handoff;
+        let over = network.handoff_over(handoff)?;
+        ensure!(over.outcome == HandoffOutcome::Completed, "{over:?}");
+        let (code, said) = gibbonctl(&network, &["drain", &first])?;
+        ensure!(code == Some(0), "gibbonctl drain: {code:?}: {said}");
+        let status = network.node(&first)?.wait(WAIT)?;
+        ensure!(status.success(), "{first} ended with {status}");
+        let after = running(&network, service)?;
+        ensure!(worker_of(&after, 1)? == other && worker_of(&after, 2)? == other, "{after:?}");
+        let (status, report) = player.finish()?;
+        if let Some(why) = control(&mut still)? {
+            return Ok(Run::Void(why));
+        }
+        ensure!(status.success(), "{status}");
+        saw_nothing(&report)?;
+        contiguous(&player)?;
+        let psnr = against_stock_ffmpeg(&network, &player)?;
+        eprintln!("mean PSNR against stock FFmpeg: {psnr:.1} dB");
+        ensure!(psnr >= RIGHT, "{psnr:.1} dB");
+        Ok(Run::Shown)
+    })
+}
+
+/// Mean PSNR of what the viewer recorded against the same chain by stock FFmpeg on the clip itself.
+fn against_stock_ffmpeg(network: &Network, player: &Player) -> anyhow::Result<f64> {
+    let recording = player.folder.join("recording.mkv");
+    let packets =
+        ffprobe(&recording, &["-count_packets", "-show_entries", "stream=nb_read_packets"])?;
+    let recorded: u64 = packets.trim().parse().with_context(|| format!("{packets:?} packets"))?;
+    let frames = player.frames()?;
+    let (last, ..) = frames.last().context("nothing was displayed")?;
+    let created = std::fs::read_to_string(network.folder().join("state/live+bbb.created"))?;
+    let created: u64 = created.trim().parse()?;
+    let frame_at = |time: u64| (time * 24 + 500_000) / 1_000_000;
+    // The clip's frame at which the recording begins: it ends with the last frame displayed.
+    let first = frame_at(*last) + 1 - recorded - frame_at(created);
+    let reference = format!(
+        "[1:v]trim=start_frame={first},setpts=PTS-STARTPTS,scale=320:180:flags=bicubic,\
+         drawtext=fontfile={FONT}:text=GIBBON:fontsize=22:fontcolor=yellow:x=9:y=9[r];\
+         [0:v]setpts=N/24/TB,fps=24[v];[r]setpts=N/24/TB,fps=24[r2];[v][r2]psnr=shortest=1"
+    );
+    let output = Command::new("ffmpeg")
+        .args(["-v", "info", "-i"])
+        .arg(&recording)
+        .args(["-stream_loop", "-1", "-i"])
+        .arg(media_folder().join("bbb.mp4"))
+        .args(["-lavfi", &reference, "-f", "null", "-"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let average = said.split("average:").nth(1).and_then(|rest| rest.split(' ').next());
+    average.and_then(|text| text.parse().ok()).with_context(|| format!("no PSNR: {said}"))
+}
+
+fn ffprobe(file: &Path, what: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
+        .args(what)
+        .arg(file)
+        .output()
+        .context("ffprobe is not installed")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches(['\n', ',']).to_owned())
+}
+
+/// Coders at the sockets of each component in order: of the input, of the output.
+fn coders(info: &ServiceInfo) -> Vec<(u32, u32)> {
+    info.modules.iter().map(|module| (module.input.coders, module.output.coders)).collect()
+}
+
+#[test]
+fn each_hop_decodes_and_encodes_once_and_neighbours_on_one_worker_not_at_all() -> anyhow::Result<()>
+{
+    with_control(|folder| {
+        let network = Network::start(folder, divided())?;
+        let mut player = plays(&network, "viewer", 8.0, CHAIN)?;
+        player.playing()?;
+        let service = network.portal.services()?.first().context("no service")?.service;
+        let (status, report) = player.finish()?;
+        ensure!(status.success(), "{status}");
+        let info = running(&network, service)?;
+        // One decoder at the source and one at the hop; one encoder there, two of multiple description coding.
+        ensure!(coders(&info) == [(1, 0), (0, 1), (1, 2)], "{:?}", coders(&info));
+        let [scale, overlay, mdc] = [1, 2, 3].map(|number| module(&info, number));
+        let (scale, overlay, mdc) = (scale?, overlay?, mdc?);
+        let (sent, come) = (overlay.output.passed, mdc.input.passed);
+        ensure!(
+            overlay
+                .output_address
+                .ends_with(overlay.output.stream.as_ref().context("no stream")?.as_str()),
+            "{info:?}"
+        );
+        ensure!(
+            overlay.output.stream == mdc.input.stream
+                && mdc.input.peer.as_ref() == Some(&overlay.worker),
+            "{info:?}"
+        );
+        // What is under way between the two is less than two groups.
+        ensure!(scale.input.passed.pictures > 24 * 6, "{info:?}");
+        ensure!(sent.pictures.abs_diff(come.pictures) < 48, "{sent:?} {come:?}");
+        ensure!(
+            scale.output.passed.pictures == 0 && overlay.input.passed.pictures == 0,
+            "{info:?}"
+        );
+        // Sound and text pass every hop as they are.
+        ensure!(come.sounds == 0 && come.untouched > 50 * 6, "{come:?}");
+        for module in [overlay, mdc] {
+            let delay = module.output.delay_ms.context("no delay")?;
+            eprintln!("{} adds {delay} ms", module.component.component);
+            ensure!(delay < 1000.0, "{} adds {delay} ms", module.component.component);
+        }
+        ensure!(report.frames.frozen == 0, "{}", serde_json::to_string(&report)?);
+        network.stop()?;
+        Ok(Run::Shown)
+    })
+}
+
+#[test]
+fn two_services_share_an_equal_prefix_and_the_second_outlives_the_first() -> anyhow::Result<()> {
+    with_control(|folder| {
+        let network = Network::start(folder, Setup::bbb(&["edge-a"]).workers(&["worker-1"]))?;
+        let first = ask_for(&network, "scale height=180 | grayscale", |_| {})?;
+        let first = running(&network, first.service)?;
+        let second = ask_for(&network, "scale height=180 | mdc", |_| {})?;
+        let second = running(&network, second.service)?;
+        let shared = module(&first, 1)?.instance;
+        ensure!(module(&second, 1)?.instance == shared, "{first:?} {second:?}");
+        ensure!(module(&second, 1)?.shared_with == [first.service], "{second:?}");
+        let mut players = Vec::new();
+        for (name, service) in [("first", &first), ("second", &second)] {
+            players.push(network.play(name, &PlayerOptions::new(service.stream.as_str(), 120.0))?);
+        }
+        for player in &players {
+            player.playing()?;
+        }
+        let before = end(&mut players[0])?;
+        network.portal.end_service(first.service)?;
+        wait_for("the first service to be gone", WAIT, || {
+            let services = network.portal.services()?;
+            Ok(services.iter().all(|s| s.service != first.service).then_some(()))
+        })?;
+        let frames = players[1].frames()?.len();
+        wait_for("four seconds more of the second", WAIT, || {
+            Ok((players[1].frames()?.len() > frames + 96).then_some(()))
+        })?;
+        let after = running(&network, second.service)?;
+        ensure!(module(&after, 1)?.instance == shared, "{after:?}");
+        ensure!(module(&after, 1)?.shared_with.is_empty() && after.modules.len() == 2, "{after:?}");
+        let after = end(&mut players[1])?;
+        if let Some(what) = gibbon_tests::saw(&before) {
+            return Ok(Run::Void(format!("a viewer to whom nothing was done saw {what}")));
+        }
+        saw_nothing(&after)?;
+        network.stop()?;
+        Ok(Run::Shown)
+    })
+}
+
+/// Kills the worker of the first component under a viewer, and says what the viewer saw.
+fn killed(folder: &Path, standby: bool) -> anyhow::Result<(Option<String>, Report)> {
+    let workers = ["worker-1", "worker-2", "worker-3"];
+    let network = Network::start(folder, Setup::bbb(&["edge-a", "edge-z"]).workers(&workers))?;
+    let mut still = network.play("control", &PlayerOptions::new("live/bbb", 34.0).at("edge-z"))?;
+    let service = ask_for(&network, "scale height=180 | mdc", |r| r.standby = standby)?;
+    let info = running(&network, service.service)?;
+    let options = PlayerOptions::new(info.stream.as_str(), 22.0).at("edge-a");
+    let mut player = network.play("viewer", &options)?;
+    player.playing()?;
+    if standby {
+        // Description 1 is to come from the second chain before the first is lost.
+        wait_for("both chains to be pulled from", WAIT, || {
+            let info = network.portal.service(service.service)?;
+            let last = info.modules.iter().filter(|m| m.number == 2);
+            let pulled = last.filter(|m| m.output.subscribers > 0).count();
+            Ok((pulled == 2).then_some(()))
+        })?;
+        let frames = player.frames()?.len();
+        wait_for("two seconds of both", WAIT, || {
+            Ok((player.frames()?.len() > frames + 48).then_some(()))
+        })?;
+    }
+    network.kill(worker_of(&network.portal.service(service.service)?, 1)?)?;
+    let (status, report) = player.finish()?;
+    ensure!(status.success(), "{status}");
+    let info = network.portal.service(service.service)?;
+    ensure!(info.state == ServiceState::Running, "{info:?}");
+    Ok((control(&mut still)?, report))
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_the_freeze_is_told() -> anyhow::Result<()> {
+    with_control(|folder| {
+        let (void, report) = killed(folder, false)?;
+        if let Some(why) = void {
+            return Ok(Run::Void(why));
+        }
+        eprintln!("longest freeze without a standby: {} ms", report.freezes.longest_ms);
+        // Missed reports (2 s), a new child, and the next whole group.
+        ensure!(report.freezes.longest_ms < 8000, "{}", serde_json::to_string(&report)?);
+        let last = report.verdicts.last().context("no verdicts")?;
+        ensure!(last.verdict == gibbon_mdc::Verdict::Central, "{last:?}");
+        Ok(Run::Shown)
+    })
+}
+
+#[test]
+fn with_a_warm_standby_a_killed_worker_freezes_nothing() -> anyhow::Result<()> {
+    with_control(|folder| {
+        let (void, report) = killed(folder, true)?;
+        if let Some(why) = void {
+            return Ok(Run::Void(why));
+        }
+        ensure!(report.frames.frozen == 0, "{}", serde_json::to_string(&report)?);
+        ensure!(report.frames.side > 0, "nothing was lost: {}", serde_json::to_string(&report)?);
+        Ok(Run::Shown)
+    })
+}
