@@ -1,5 +1,6 @@
-//! Placement: where a leg should be, as a pure function of what the coordinator knows.
+//! Placement: where a leg or a component should be, as a pure function of what the coordinator knows.
 
+pub mod assign;
 mod pair;
 mod position;
 mod select;
