@@ -18,7 +18,7 @@ const MICROSECONDS: Rational = Rational(1, 1_000_000);
 /// comes, Opus, and captions as SubRip.
 ///
 /// The recording begins with the first keyframe of the pictures, or with the first sound if the stream
-/// has no pictures; what lies before is left out.
+/// has no pictures, or with the first cue if it has neither; what lies before is left out.
 pub struct Recorder {
     file: String,
     output: format::context::Output,
@@ -104,6 +104,9 @@ impl Recorder {
     /// Records a cue; each once, in order of their start. One that began before the recording is
     /// shown from its beginning.
     pub fn text(&mut self, cue: &Cue) -> Result<(), Error> {
+        if self.start.is_none() && self.video.is_none() && self.audio.is_none() {
+            self.open(cue.start)?;
+        }
         if self.start.is_none() {
             self.hold(Held::Text(cue.clone()));
         }

@@ -193,13 +193,7 @@ impl Engine {
         let Some(duration) = self.settings.duration else { return false };
         // Counted from the first frame, so that every run of a duration has the same number of frames.
         match &self.playing {
-            Some(playing) => {
-                let shown = playing.merger.stats();
-                match &playing.catalog.video {
-                    Some(video) => video.rate.interval() * shown.frames.expected as u32 >= duration,
-                    None => Duration::from_millis(shown.audio.expected_ms) >= duration,
-                }
-            }
+            Some(playing) => playing.played(self.now()) >= duration,
             None => self.now() >= duration + FIRST_LEGS_WITHIN,
         }
     }
@@ -415,7 +409,7 @@ impl Engine {
                     self.journal.shown(shown.deadline, playing.interval(), shown.verdict);
                 }
                 Due::Audio(Sound::Packet { frame, .. }) => {
-                    playing.record_sound(frame);
+                    playing.hear(now, frame);
                 }
                 Due::Audio(Sound::Gap { .. }) => {}
                 Due::Cue(cue) => {

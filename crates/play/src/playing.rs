@@ -79,7 +79,8 @@ impl Playing {
             Some(file) => Some(Recording::start(file.clone(), catalog.clone())?),
             None => None,
         };
-        Ok(Self {
+        let text_alone = catalog.video.is_none() && catalog.audio.is_none();
+        let mut playing = Self {
             latencies: Latencies::new(&catalog),
             arrivals: Arrivals::new(catalog.clone()),
             catalog,
@@ -91,7 +92,11 @@ impl Playing {
             next,
             first_shown: None,
             caption: None,
-        })
+        };
+        if text_alone {
+            playing.begin(at, position);
+        }
+        Ok(playing)
     }
 
     pub fn interval(&self) -> Duration {
@@ -196,12 +201,28 @@ impl Playing {
             self.latencies.shown(&picture.chain, shown.time, process::now());
             self.record_picture(picture);
         }
-        if self.first_shown.is_none() {
-            self.first_shown = Some(shown.deadline);
-            tracing::info!(time = %shown.time, verdict = ?shown.verdict, "playing");
-        }
+        self.begin(shown.deadline, shown.time);
         self.next = FrameNumber(shown.number.0 + 1);
         self.forget(shown);
+    }
+
+    /// The first picture has been shown, or the first sound heard where there are no pictures; with text alone
+    /// it begins when the stream does.
+    fn begin(&mut self, at: Duration, time: MediaTime) {
+        if self.first_shown.is_none() {
+            self.first_shown = Some(at);
+            tracing::info!(%time, "playing");
+        }
+    }
+
+    /// How much has been played at `now`.
+    pub fn played(&self, now: Duration) -> Duration {
+        let shown = self.merger.stats();
+        match (&self.catalog.video, &self.catalog.audio) {
+            (Some(video), _) => video.rate.interval() * shown.frames.expected as u32,
+            (None, Some(_)) => Duration::from_millis(shown.audio.expected_ms),
+            (None, None) => now.saturating_sub(self.first_shown.unwrap_or(now)),
+        }
     }
 
     /// Records the chain that a shown picture stands in, up to the picture.
@@ -217,7 +238,11 @@ impl Playing {
         }
     }
 
-    pub fn record_sound(&mut self, frame: Frame) {
+    /// A packet of sound is heard at `now`.
+    pub fn hear(&mut self, now: Duration, frame: Frame) {
+        if self.catalog.video.is_none() {
+            self.begin(now, frame.time);
+        }
         if let Some(recording) = &mut self.recording {
             recording.audio(frame);
         }
