@@ -128,6 +128,14 @@ pub enum Error {
     /// Scaling or resampling failed.
     #[error("converting: {0}")]
     Convert(ffmpeg::Error),
+    /// A filter graph cannot be made, or fails.
+    #[error("filter {graph}: {reason}")]
+    Filter {
+        /// In FFmpeg's syntax.
+        graph: String,
+        /// FFmpeg's reason.
+        reason: ffmpeg::Error,
+    },
     /// The recording cannot be written.
     #[error("cannot record to {file}: {reason}")]
     Record {

@@ -6,6 +6,7 @@
 //!      ─▶ (gibbon-mdc merges) ─▶ VideoDecoder, AudioDecoder ─▶ Picture, samples
 //!                             └▶ Recorder
 //! ```
+//! A service component ([`VideoFilter`], [`AudioFilter`]) stands between decoders and a [`GroupCoder`].
 //!
 //! Nothing here keeps time or talks to the network (but FFmpeg, if the input is a URL). All of it is
 //! deterministic: the same input makes the same bytes and the same pictures, as encoders and decoders
@@ -17,6 +18,8 @@ pub mod captions;
 mod config;
 mod error;
 mod ffmpeg;
+mod filter;
+mod group_coder;
 mod input;
 pub mod measure;
 mod picture;
@@ -24,6 +27,7 @@ mod pictures;
 mod programme;
 mod quality;
 mod recorder;
+mod renditions;
 mod scaler;
 mod sound;
 mod stream_coder;
@@ -35,12 +39,14 @@ pub use audio::{AudioDecoder, AudioEncoder, PACKET_SAMPLES, PACKET_US, SAMPLE_RA
 pub use bd_rate::{RatePoint, bd_rate};
 pub use config::{Bitrate, CoderConfig, Colour, InvalidPreset, Preset, Secondary};
 pub use error::Error;
+pub use filter::{AudioFilter, VideoFilter};
+pub use group_coder::{Coded, GroupCoder};
 pub use picture::{MAX_SIDE, Picture};
 pub use programme::{Item, Programme, ProgrammeOptions, SoundBlock};
 pub use quality::{MAX_PSNR, Psnr, psnr};
 pub use recorder::Recorder;
 pub use scaler::Scaler;
-pub use stream_coder::{Coded, StreamCoder};
+pub use stream_coder::StreamCoder;
 pub use timeline::CueSheet;
 pub use video_decoder::VideoDecoder;
 pub use video_encoder::{RateControl, VideoEncoder, VideoSettings};
@@ -56,5 +62,6 @@ mod tests {
         moves::<StreamCoder>();
         moves::<(VideoEncoder, VideoDecoder, AudioEncoder, AudioDecoder)>();
         moves::<(Recorder, Scaler, Picture, Error)>();
+        moves::<(VideoFilter, AudioFilter)>();
     }
 }

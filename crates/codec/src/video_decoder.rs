@@ -8,7 +8,7 @@ use ffmpeg_next::{
 };
 use gibbon_media::Codec;
 
-use crate::{Error, Picture};
+use crate::{Colour, Error, Picture};
 
 const H264: &str = "H.264";
 
@@ -18,13 +18,14 @@ pub struct VideoDecoder {
     codec: Codec,
     /// `None` after a reset, until the next frame.
     decoder: Option<decoder::Video>,
+    colour: Colour,
 }
 
 impl VideoDecoder {
     /// Opens a decoder.
     pub fn new(codec: Codec) -> Result<Self, Error> {
         crate::ffmpeg::ready();
-        Ok(Self { codec, decoder: Some(open(codec)?) })
+        Ok(Self { codec, decoder: Some(open(codec)?), colour: Colour::default() })
     }
 
     /// Decodes the next frame of the chain. After an error the chain is of no more use. That no frame
@@ -44,7 +45,18 @@ impl VideoDecoder {
         if frame.is_corrupt() || frame.has_decode_errors() {
             return Err(incomplete("part of the picture or a reference is missing"));
         }
+        self.colour = Colour {
+            space: frame.color_space(),
+            range: frame.color_range(),
+            primaries: frame.color_primaries(),
+            transfer: frame.color_transfer_characteristic(),
+        };
         Picture::from_frame(&frame)
+    }
+
+    /// What the colours of the last picture mean.
+    pub fn colour(&self) -> Colour {
+        self.colour
     }
 
     /// Forgets the chain, ready for the keyframe of another. To be called before each keyframe.
