@@ -7,6 +7,8 @@
 //! and, where another may be better, set aside (Lawler, "A procedure for computing the K best solutions",
 //! Management Science 18(7), 1972).
 
+use std::{collections::BTreeSet, ops::Range};
+
 use super::problem::{Need, Problem};
 
 /// Chains that come back to a worker and are set aside, before the best of them is good enough.
@@ -188,7 +190,7 @@ pub fn cheapest(problem: &Problem<'_>, costs: &Costs) -> Option<(Vec<usize>, f64
         let least = (0..open.len()).min_by(|a, b| open[*a].0.cost.total_cmp(&open[*b].0.cost))?;
         let (way, allowed) = open.swap_remove(least);
         let Some(allowed) = allowed else { return Some((way.workers, way.cost)) };
-        let whole = cost_as_a_whole(problem, &way);
+        let whole = together(problem, &way.workers).map(|more| way.cost + more);
         if whole.is_some_and(|whole| whole <= way.cost + ROUNDING) {
             return Some((way.workers, way.cost));
         }
@@ -219,26 +221,45 @@ fn all_but(allowed: &Allowed, way: &[usize]) -> Vec<Allowed> {
     (0..way.len()).map(differing_first_at).collect()
 }
 
-/// What a chain costs where all that it puts on a worker is taken together; `None`: there is no room for that.
-fn cost_as_a_whole(problem: &Problem<'_>, way: &Way) -> Option<f64> {
-    let runs = runs(&way.workers);
-    let mut cost = way.cost;
-    for worker in way.workers.iter().copied().collect::<std::collections::BTreeSet<_>>() {
+/// What is to be added to the cost of a chain because all that it puts on a worker is there together; `None`:
+/// there is no room for that.
+fn together(problem: &Problem<'_>, workers: &[usize]) -> Option<f64> {
+    let runs = runs(workers);
+    let mut cost = 0.0;
+    for worker in workers.iter().copied().collect::<BTreeSet<_>>() {
         let here = runs.iter().filter(|(at, _)| *at == worker);
         let needs: Vec<Need> = here.map(|(_, run)| problem.run_need(run.clone())).collect();
-        let mut together = Need::default();
-        needs.iter().for_each(|need| together += *need);
+        let mut all = Need::default();
+        needs.iter().for_each(|need| all += *need);
         let at = problem.workers[worker];
-        problem.fits(at, together).ok()?;
+        problem.fits(at, all).ok()?;
         let apart: f64 = needs.iter().map(|need| problem.load(at, *need)).sum();
-        cost += problem.load(at, together) - apart;
+        cost += problem.load(at, all) - apart;
+    }
+    Some(cost)
+}
+
+/// What a chain costs; `None`: it cannot be.
+#[cfg(test)]
+pub fn cost(problem: &Problem<'_>, workers: &[usize]) -> Option<f64> {
+    let unfit = |(step, worker): (usize, &usize)| problem.unfit(step, *worker).is_some();
+    if workers.iter().enumerate().any(unfit) {
+        return None;
+    }
+    let runs = runs(workers);
+    let mut cost = together(problem, workers)?;
+    for (worker, run) in &runs {
+        cost += problem.run(*worker, run.clone())?;
+    }
+    for pair in runs.windows(2) {
+        cost += problem.hop(pair[0].0, pair[1].0, pair[1].1.start)?;
     }
     Some(cost)
 }
 
 /// The runs of a chain: the worker and the steps of each.
-pub fn runs(workers: &[usize]) -> Vec<(usize, std::ops::Range<usize>)> {
-    let mut runs: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+fn runs(workers: &[usize]) -> Vec<(usize, Range<usize>)> {
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
     for (step, worker) in workers.iter().enumerate() {
         match runs.last_mut() {
             Some((at, run)) if at == worker => run.end = step + 1,

@@ -23,6 +23,8 @@ pub struct Problem<'a> {
     unfit: Vec<Vec<Option<Unfit>>>,
     /// Cores that the new steps need, however they are placed.
     all_cores: f64,
+    /// By worker and worker.
+    paths: Vec<Vec<Option<Path>>>,
 }
 
 /// What steps that pass raw frames to each other take of their worker.
@@ -51,8 +53,12 @@ impl<'a> Problem<'a> {
         let mut workers: Vec<&WorkerState> = workers.iter().collect();
         workers.sort_by(|a, b| a.id.cmp(&b.id));
         let new = (0..steps.len()).map(|step| runs_at(steps, request, step).is_none()).collect();
+        let paths_from =
+            |from| workers.iter().map(|to: &&WorkerState| to.link_from(from)).collect();
+        let paths = workers.iter().map(|from| paths_from(from)).collect();
+        let unfit = Vec::new();
         let mut problem =
-            Self { steps, workers, request, source, new, unfit: Vec::new(), all_cores: 0.0 };
+            Self { steps, workers, request, source, new, unfit, all_cores: 0.0, paths };
         problem.all_cores = (0..steps.len()).map(|step| problem.least_need(step).cores).sum();
         problem.unfit = (0..steps.len())
             .map(|step| problem.workers.iter().map(|w| problem.check(step, w).err()).collect())
@@ -203,7 +209,7 @@ impl<'a> Problem<'a> {
     }
 
     pub fn path(&self, from: usize, to: usize) -> Option<Path> {
-        self.workers[to].link_from(self.workers[from])
+        self.paths[from][to]
     }
 
     pub fn source_path(&self, worker: usize) -> Option<Path> {

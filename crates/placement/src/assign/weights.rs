@@ -2,10 +2,10 @@
 //!
 //! | criterion | cost | so that |
 //! |---|---|---|
-//! | load | [`LOAD`] × mean queue u/(1−u) over what is added, as a share of the chain's cores | half full costs 50, 80 % full 200 |
-//! | hop | [`HOP`] for each change of worker | an encode, a decode and up to a group of delay are worth a load of 30 % |
-//! | link | [`RTT_MS`] per ms, [`LOSS`] per share lost, [`SHARE`] × (share used)² | 1 % lost is 10 ms; a full path is a hop |
-//! | location | [`CLIENT_MM`] per 1000 km from the last step to the client, [`SOURCE_MM`] from the source to the first | 2000 km are a difference in load of 10 % of an idle worker |
+//! | load | [`LOAD`] × mean queue u/(1−u) over what is added, as a share of the chain's cores | half full costs 100, 80 % full 400 |
+//! | hop | [`HOP`] for each change of worker | a chain stays together where that leaves its worker less than some 40 % busier than others |
+//! | link | [`RTT_MS`] per ms, [`LOSS`] per share lost, [`SHARE`] × (share used)² | 1 % lost is 10 ms; a full path is half a hop |
+//! | location | [`CLIENT_MM`] per 1000 km from the last step to the client, [`SOURCE_MM`] from the source to the first | it costs what the path's time does: 1000 km are 10 ms |
 //! | spread | [`SPREAD`] where all is in failure domains to be kept clear of | another domain comes before all but a full worker |
 
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::Kilometres;
 use super::worker::Path;
 
 /// Of a load at which work waits for as much work as is done.
-pub const LOAD: f64 = 50.0;
+pub const LOAD: f64 = 100.0;
 /// Of a change of worker.
-pub const HOP: f64 = 20.0;
+pub const HOP: f64 = 40.0;
 /// Of a millisecond of round-trip time.
 pub const RTT_MS: f64 = 0.1;
 /// Of a path that loses everything.
@@ -25,9 +25,9 @@ pub const LOSS: f64 = 100.0;
 /// Of a path that is full.
 pub const SHARE: f64 = 20.0;
 /// Of 1000 km between the last step and the client.
-pub const CLIENT_MM: f64 = 2.5;
+pub const CLIENT_MM: f64 = 1.0;
 /// Of 1000 km between the source and the first step.
-pub const SOURCE_MM: f64 = 1.0;
+pub const SOURCE_MM: f64 = 0.4;
 /// Of the whole chain in failure domains to be kept clear of.
 pub const SPREAD: f64 = 200.0;
 
