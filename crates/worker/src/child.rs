@@ -1,0 +1,113 @@
+//! The child process of one segment: it is started, spoken to and ended here.
+
+use std::{io, path::PathBuf, process::Stdio, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use gibbon_worker::ipc::{FromSegment, Message};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{self, ChildStdin, ChildStdout, Command},
+    sync::mpsc,
+};
+
+/// Messages that wait for a segment to read them.
+const MAX_WAITING: usize = 32;
+/// A segment whose input has ended has this long to end by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How segments are started.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// This program.
+    pub executable: PathBuf,
+    /// What makes it a segment.
+    pub arguments: Vec<String>,
+}
+
+/// A running child. Dropping it kills it.
+pub struct Child {
+    process: process::Child,
+    pub pid: u32,
+    to: mpsc::Sender<Bytes>,
+    from: ChildStdout,
+    buffer: BytesMut,
+}
+
+impl Child {
+    pub fn start(program: &Program) -> io::Result<Self> {
+        let mut command = Command::new(&program.executable);
+        command.args(&program.arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        // A Ctrl-C is for this process: it drains, and its segments work meanwhile.
+        command.process_group(0).kill_on_drop(true);
+        // Options of this process are none of a segment's.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"GIBBON_") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = command.spawn()?;
+        let gone = || io::Error::other("it has ended at once");
+        let (pid, stdin) = (process.id().ok_or_else(gone)?, process.stdin.take());
+        let (stdin, from) = (stdin.ok_or_else(gone)?, process.stdout.take().ok_or_else(gone)?);
+        let (to, messages) = mpsc::channel(MAX_WAITING);
+        tokio::spawn(write(stdin, messages));
+        Ok(Self { process, pid, to, from, buffer: BytesMut::new() })
+    }
+
+    /// What is sent here goes into its standard input. It reads until the last of these is dropped.
+    pub fn pipe(&self) -> &mpsc::Sender<Bytes> {
+        &self.to
+    }
+
+    /// What it says next; `None` once it says no more. Cancel-safe.
+    pub async fn next(&mut self) -> io::Result<Option<FromSegment>> {
+        loop {
+            if let Some(message) = FromSegment::decode(&mut self.buffer)? {
+                return Ok(Some(message));
+            }
+            if self.from.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Ends it: by itself if it does so in time. What it still says is not heard. Says how it ended.
+    pub async fn end(self) -> String {
+        let Self { mut process, to, mut from, .. } = self;
+        drop(to);
+        let mut nowhere = tokio::io::sink();
+        // Who waits to be read does not end.
+        let ended =
+            async { tokio::join!(tokio::io::copy(&mut from, &mut nowhere), process.wait()).1 };
+        match tokio::time::timeout(ENDS_WITHIN, ended).await {
+            Ok(status) => end_of(status),
+            Err(_) => {
+                let _ = process.start_kill();
+                let _ = process.wait().await;
+                "it was killed: it did not end by itself".to_owned()
+            }
+        }
+    }
+
+    /// Ends it at once.
+    pub async fn kill(mut self) {
+        let _ = self.process.start_kill();
+        let _ = self.process.wait().await;
+    }
+}
+
+fn end_of(status: io::Result<std::process::ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Writes messages until no more can come, or the child no longer reads.
+async fn write(mut stdin: ChildStdin, mut messages: mpsc::Receiver<Bytes>) {
+    while let Some(message) = messages.recv().await {
+        if stdin.write_all(&message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! gibbon-worker: runs media service components on streams, and publishes what they make.
+
+mod child;
+mod drain;
+mod feeder;
+mod links;
+mod machine;
+mod orders;
+mod outputs;
+mod segments;
+mod server;
+mod supervisor;
+mod usage;
+mod worker;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use gibbon_components::catalogue;
+use gibbon_control::{
+    link,
+    node::{Draining, FromNode, Location, NodeAddress},
+    process::{self, Common},
+    work::WorkerOffer,
+};
+use gibbon_media::{NodeId, Role};
+use gibbon_net::{Certificates, Endpoint, Identity, close};
+use tokio::sync::mpsc;
+
+use crate::{
+    child::Program,
+    drain::End,
+    worker::{Machine, Worker},
+};
+
+/// Service node: runs media service components, an input and an output socket each.
+#[derive(Parser)]
+#[command(name = "gibbon-worker", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run components for the network, as the coordinator says
+    Run(Box<Run>),
+}
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct Run {
+    /// Unique name of this worker, as it stands in its certificate
+    #[arg(long, env = "GIBBON_ID")]
+    id: NodeId,
+    /// UDP address to serve edges and other workers on; port 0 picks a free one
+    #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4484")]
+    listen: SocketAddr,
+    /// Address that others reach this worker at, if it is not the one it listens on
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
+    advertise: Option<SocketAddr>,
+    /// The coordinator's control address
+    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
+    coordinator: SocketAddr,
+    /// Processor cores that components may keep busy [default: all of the machine]
+    #[arg(long, env = "GIBBON_CORES", value_parser = cores)]
+    cores: Option<f64>,
+    /// Memory that this worker may use, its segments included, in MiB [default: half of the machine's]
+    #[arg(long, env = "GIBBON_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    memory: Option<u64>,
+    /// Address space of one segment, in MiB: what takes more is ended, and started anew
+    #[arg(long, env = "GIBBON_SEGMENT_MEMORY", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..))]
+    segment_memory: u64,
+    /// What this worker can send to other nodes at once, in kbit/s [default: not limited]
+    #[arg(long, env = "GIBBON_UPLINK_KBPS")]
+    uplink_kbps: Option<u64>,
+    /// Components to offer, as scale,overlay,mdc [default: all]
+    #[arg(long, env = "GIBBON_COMPONENTS", value_name = "LIST", value_delimiter = ',', value_parser = component)]
+    components: Vec<String>,
+    /// Folder with files that components may use, such as pictures to overlay
+    #[arg(long, env = "GIBBON_ASSETS", default_value = "assets", value_name = "DIR")]
+    assets: PathBuf,
+    /// Font for text in pictures
+    #[arg(
+        long,
+        env = "GIBBON_FONT",
+        default_value = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+        value_name = "FILE"
+    )]
+    font: PathBuf,
+    /// Folder with the network's certificates; development ones are made on first use
+    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
+    certs: PathBuf,
+    /// Where this worker stands, as LATITUDE,LONGITUDE in degrees
+    #[arg(long, env = "GIBBON_LOCATION", value_name = "LAT,LON", allow_hyphen_values = true)]
+    location: Option<Location>,
+    /// Workers of one failure domain may fail together: a rack, a site
+    #[arg(long, env = "GIBBON_FAILURE_DOMAIN", value_name = "NAME")]
+    failure_domain: Option<String>,
+    /// After SIGTERM, what still runs here after this many seconds is cut off
+    #[arg(long, env = "GIBBON_DRAIN_DEADLINE", default_value_t = 30, value_name = "SECONDS")]
+    drain_deadline: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+const EXAMPLES: &str = "Example:
+  gibbon-worker run --id worker-1 --listen 127.0.0.1:4484 --coordinator 127.0.0.1:4481
+
+Processes:
+  Components that pass raw frames to each other form a segment, which is a child
+  process of its own. One that crashes, or says nothing for 5 s, is started anew
+  after 0.2 s, later after up to 10 s; all others go on.
+
+Stopping:
+  On SIGTERM or Ctrl-C the worker drains, as on `gibbonctl drain`: it gets no new
+  components, and the coordinator moves those it runs to other workers. The exit
+  code is 0 when it runs nothing any more, 3 when work was cut off: at the
+  deadline, or at a second signal. The log names it.";
+
+/// Exit code when work was cut off.
+const WORK_CUT: u8 = 3;
+/// Components moved per second when this worker is emptied by a signal.
+const DRAIN_RATE: f64 = 20.0;
+
+fn cores(text: &str) -> Result<f64, String> {
+    let cores = text.parse().ok().filter(|cores: &f64| cores.is_finite() && *cores > 0.0);
+    cores.ok_or_else(|| format!("{text:?} is not a number of cores: use one above 0, as 3 or 1.5"))
+}
+
+fn component(text: &str) -> Result<String, String> {
+    catalogue::find(text).map(|entry| entry.name.to_owned()).map_err(|e| e.to_string())
+}
+
+fn main() -> ExitCode {
+    process::conclude("gibbon-worker", start())
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    match process::parse::<Cli>()?.command {
+        Command::Run(options) => {
+            options.common.start_logging()?;
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()?
+                .block_on(run(*options))
+        }
+    }
+}
+
+async fn run(options: Run) -> anyhow::Result<ExitCode> {
+    let signals = stop_signals();
+    let offer = offer(&options)?;
+    if !options.font.is_file() {
+        let font = options.font.display();
+        tracing::warn!(%font, "no such font: components that write into pictures will fail; see --font");
+    }
+    let identity = Identity { id: options.id.clone(), role: Role::Worker };
+    let certificates = Certificates::in_folder(&options.certs);
+    let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
+    let bound = endpoint.local_address()?;
+    let address = process::advertised(bound, options.advertise);
+    let machine = machine(&options)?;
+    let worker = Worker::new(options.id.clone(), endpoint.clone(), offer.clone(), machine);
+    let registration = link::Registration {
+        coordinator: options.coordinator,
+        register: FromNode::Register {
+            node: NodeAddress { id: options.id, role: Role::Worker, address },
+            location: options.location,
+            failure_domain: options.failure_domain,
+            capacity_legs: 0,
+            capacity_kbps: None,
+            worker: Some(offer),
+        },
+    };
+    let reporting = worker.clone();
+    let link = link::start(endpoint.clone(), registration, move || reporting.report());
+    worker.start(link.to_coordinator, link.from_coordinator);
+    tracing::info!(id = %worker.id, listen = %bound, advertise = %address, "worker is up");
+    let serving = tokio::spawn(server::run(worker.clone(), endpoint.clone()));
+    let by_signal = Draining {
+        within_ms: u64::from(options.drain_deadline) * 1000,
+        rate: DRAIN_RATE,
+        stay: false,
+    };
+    let end = drain::run(worker, by_signal, signals).await;
+    endpoint.close(close::LEAVING, "the worker is leaving").await;
+    serving.await.context("the server task failed")?;
+    Ok(match end {
+        End::Drained => ExitCode::SUCCESS,
+        End::Cut => ExitCode::from(WORK_CUT),
+    })
+}
+
+fn offer(options: &Run) -> anyhow::Result<WorkerOffer> {
+    let all = || catalogue::ALL.iter().map(|entry| entry.name.to_owned()).collect();
+    let components = if options.components.is_empty() { all() } else { options.components.clone() };
+    let cores = match options.cores {
+        Some(cores) => cores,
+        None => std::thread::available_parallelism()
+            .context("cannot count cores; see --cores")?
+            .get() as f64,
+    };
+    let memory_mib = match options.memory.or_else(|| machine::total_memory_mib().map(|all| all / 2))
+    {
+        Some(memory) => memory,
+        None => bail!("cannot tell how much memory the machine has; use --memory"),
+    };
+    Ok(WorkerOffer { components, cores, memory_mib, uplink_kbps: options.uplink_kbps })
+}
+
+fn machine(options: &Run) -> anyhow::Result<Machine> {
+    let executable = std::env::current_exe().context("cannot tell where this program is")?;
+    let format = match options.common.log_format {
+        process::LogFormat::Human => "human",
+        process::LogFormat::Json => "json",
+    };
+    let arguments = ["segment", "--memory", &options.segment_memory.to_string()];
+    let logging = ["--log", &options.common.log, "--log-format", format];
+    let arguments = arguments.into_iter().chain(logging).map(str::to_owned).collect();
+    let program = Program { executable, arguments };
+    Ok(Machine { program, assets: options.assets.clone(), font: options.font.clone() })
+}
+
+/// Each signal to stop.
+fn stop_signals() -> mpsc::Receiver<()> {
+    let (signals, received) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            process::stop_signal().await;
+            if signals.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    received
+}

@@ -1,0 +1,363 @@
+//! Keeps one segment going: finds its input, starts its child process, feeds it, publishes what it makes, and
+//! starts it anew when it has crashed or stalled.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gibbon_control::work::{
+    Input as InputOf, InstanceReport, InstanceSpec, InstanceState, SocketReport,
+};
+use gibbon_media::{Catalog, InstanceId, NodeId, StreamName};
+use gibbon_net::wire::Rejected;
+use gibbon_relay::{Demand, Relay, Relays};
+use gibbon_worker::ipc::{FromSegment, InstanceStatus, Malformed, Message, Setup, ToSegment};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    child::Child, feeder, machine, orders::Segment, outputs::Place, segments::Surroundings,
+};
+
+/// A segment that has said nothing for so long is stuck.
+const SILENT_TOO_LONG: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// A segment that ran for so long before it ended is started anew as soon as the first time.
+const RAN_WELL: Duration = Duration::from_secs(10);
+/// An input that is not there is looked for again after this long, or when the directory changes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+// === what is known of it ===
+
+/// What is known of a segment, for the report.
+#[derive(Default)]
+pub struct State(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    pid: Option<u32>,
+    restarts: u32,
+    /// Why it does not run now.
+    down: Option<String>,
+    statuses: BTreeMap<InstanceId, InstanceStatus>,
+    relays: Vec<Arc<Relay>>,
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.lock().pid
+    }
+
+    /// Reports on its instances.
+    pub fn report(&self, segment: &Segment, around: &Surroundings) -> Vec<InstanceReport> {
+        let known = self.lock();
+        let memory_kib = known.pid.and_then(machine::memory_kib).unwrap_or(0);
+        let share = memory_kib / (segment.instances.len() as u64).max(1);
+        segment.instances.iter().map(|spec| known.instance(spec, around, share)).collect()
+    }
+
+    /// Takes in what the segment says of itself; whether an instance is another way than before.
+    fn heard(&self, statuses: Vec<InstanceStatus>) -> bool {
+        let statuses: BTreeMap<_, _> = statuses.into_iter().map(|s| (s.instance, s)).collect();
+        let states = |statuses: &BTreeMap<InstanceId, InstanceStatus>| {
+            statuses.values().map(|s| (s.instance, s.state.clone())).collect::<Vec<_>>()
+        };
+        let mut known = self.lock();
+        let before = std::mem::replace(&mut known.statuses, statuses);
+        states(&before) != states(&known.statuses)
+    }
+
+    fn started(&self, pid: u32) {
+        let mut known = self.lock();
+        known.pid = Some(pid);
+        known.down = None;
+    }
+
+    fn ended(&self, why: String) {
+        let mut known = self.lock();
+        known.pid = None;
+        known.restarts = known.restarts.saturating_add(1);
+        known.statuses.clear();
+        known.down = Some(why);
+    }
+}
+
+impl Known {
+    fn instance(
+        &self,
+        spec: &InstanceSpec,
+        around: &Surroundings,
+        memory_kib: u64,
+    ) -> InstanceReport {
+        let status = self.statuses.get(&spec.instance);
+        let published = around.outputs.by(spec.instance);
+        let state = match (&self.down, status.map(|status| &status.state)) {
+            (Some(why), _) => InstanceState::Restarting { why: why.clone() },
+            (None, None) => InstanceState::Starting,
+            // Its work is done only when others can have it.
+            (None, Some(InstanceState::Running)) if spec.publish && published.is_none() => {
+                InstanceState::Starting
+            }
+            (None, Some(state)) => state.clone(),
+        };
+        let sockets = status.map(|status| (status.input.clone(), status.output.clone()));
+        let (input, output) = sockets.unwrap_or_default();
+        let stream = match &spec.input {
+            InputOf::Stream(stream) => Some(stream.clone()),
+            InputOf::Instance(_) => None,
+        };
+        InstanceReport {
+            spec: spec.clone(),
+            state,
+            input: SocketReport {
+                peer: stream.as_ref().and_then(|_| self.source()),
+                stream,
+                ..input
+            },
+            output: SocketReport {
+                stream: spec.publish.then(|| spec.chain.stream()),
+                subscribers: published.map_or(0, |output| output.subscribers.count()),
+                ..output
+            },
+            cpu_ms: status.map_or(0, |status| status.cpu_us / 1000),
+            memory_kib,
+            restarts: self.restarts,
+        }
+    }
+
+    fn source(&self) -> Option<NodeId> {
+        self.relays.iter().find_map(|relay| relay.source())
+    }
+}
+
+// === the task ===
+
+/// Keeps a segment going until the sender of `wanted` is dropped, and ends it then.
+pub async fn run(
+    around: Arc<Surroundings>,
+    mut wanted: watch::Receiver<Segment>,
+    state: Arc<State>,
+) {
+    let (stream, root) = (wanted.borrow().input.clone(), wanted.borrow().root());
+    let input = tokio::select! {
+        input = Input::find(&around.relays, &stream) => input,
+        () = unwanted(wanted.clone()) => return,
+    };
+    state.lock().relays = input.demands.iter().map(|demand| demand.relay.clone()).collect();
+    let mut retry = FIRST_RETRY;
+    loop {
+        let began = Instant::now();
+        let attended = Attendance { around: &around, input: &input, state: &state };
+        let Some(why) = attended.until_its_end(&mut wanted).await else { return };
+        tracing::warn!(%root, why, "segment lost; it is started anew");
+        state.ended(why);
+        around.news.notify_one();
+        if began.elapsed() >= RAN_WELL {
+            retry = FIRST_RETRY;
+        }
+        tokio::select! {
+            () = sleep(retry) => {}
+            () = unwanted(wanted.clone()) => return,
+        }
+        retry = (retry * 2).min(LAST_RETRY);
+    }
+}
+
+async fn unwanted(mut wanted: watch::Receiver<Segment>) {
+    while wanted.changed().await.is_ok() {}
+}
+
+/// What comes in: every description of a stream.
+struct Input {
+    catalog: Catalog,
+    demands: Vec<Demand>,
+}
+
+impl Input {
+    /// Waits until the stream is there.
+    async fn find(relays: &Arc<Relays>, stream: &StreamName) -> Self {
+        let (mut directory, mut said) = (relays.network.directory(), None);
+        loop {
+            directory.mark_unchanged();
+            match Self::open(relays, stream).await {
+                Ok(input) => return input,
+                Err(why) => {
+                    if said.as_ref() != Some(&why) {
+                        tracing::info!(%stream, %why, "waiting for the input");
+                    }
+                    said = Some(why);
+                }
+            }
+            tokio::select! {
+                _ = directory.changed() => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    async fn open(relays: &Arc<Relays>, stream: &StreamName) -> Result<Self, Rejected> {
+        let demand = |description| relays.demand(stream, description, None);
+        let mut demands = vec![demand(gibbon_media::Description::Zero)?];
+        let catalog = demands[0].relay.ready().await?.catalog.clone();
+        for description in &catalog.scheme.descriptions()[1..] {
+            demands.push(demand(*description)?);
+        }
+        Ok(Self { catalog, demands })
+    }
+}
+
+/// How the life of a child ended.
+enum End {
+    /// It is not wanted any more.
+    Unwanted,
+    /// It closed its output.
+    Left,
+    /// It has to be killed.
+    Fault(String),
+}
+
+/// One child process, from start to end.
+struct Attendance<'a> {
+    around: &'a Surroundings,
+    input: &'a Input,
+    state: &'a State,
+}
+
+impl Attendance<'_> {
+    /// Starts a child and stays with it. Says why it is lost; `None` if it was ended.
+    async fn until_its_end(&self, wanted: &mut watch::Receiver<Segment>) -> Option<String> {
+        let mut child = match Child::start(&self.around.program) {
+            Ok(child) => child,
+            Err(error) => return Some(format!("its segment cannot be started: {error}")),
+        };
+        self.state.started(child.pid);
+        tracing::info!(root = %wanted.borrow().root(), pid = child.pid, "segment started");
+        match self.work(&mut child, wanted).await {
+            End::Unwanted => {
+                let ended = child.end().await;
+                tracing::info!(ended, "segment ended");
+                None
+            }
+            End::Left => Some(format!("its segment ended: {}", child.end().await)),
+            End::Fault(why) => {
+                child.kill().await;
+                Some(why)
+            }
+        }
+    }
+
+    async fn work(&self, child: &mut Child, wanted: &mut watch::Receiver<Segment>) -> End {
+        let pipe = child.pipe().clone();
+        let mut setup = match self.setup(&wanted.borrow_and_update()) {
+            Ok(setup) => Some(setup),
+            Err(why) => return End::Fault(why.to_string()),
+        };
+        let mut feeders = JoinSet::new();
+        let mut catalogs = HashMap::new();
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                said = child.next() => {
+                    heard = Instant::now();
+                    match said {
+                        Ok(Some(message)) => {
+                            if let Err(why) = self.take(message, &mut catalogs, &wanted.borrow()) {
+                                return End::Fault(why);
+                            }
+                        }
+                        Ok(None) => return End::Left,
+                        Err(error) => return End::Fault(format!("its segment broke the rules: {error}")),
+                    }
+                }
+                Ok(place) = pipe.reserve(), if setup.is_some() => {
+                    place.send(setup.take().unwrap_or_default());
+                    if feeders.is_empty() {
+                        self.feed(&mut feeders, child);
+                    }
+                }
+                changed = wanted.changed() => match changed.map(|()| self.setup(&wanted.borrow_and_update())) {
+                    Ok(Ok(changed)) => setup = Some(changed),
+                    Ok(Err(why)) => return End::Fault(why.to_string()),
+                    Err(_) => return End::Unwanted,
+                },
+                () = sleep_until(heard + SILENT_TOO_LONG) => {
+                    return End::Fault(format!("its segment said nothing for {SILENT_TOO_LONG:?}"));
+                }
+            }
+        }
+    }
+
+    /// The message that says what is to run.
+    fn setup(&self, segment: &Segment) -> Result<Bytes, Malformed> {
+        let setup = Setup {
+            catalog: self.input.catalog.clone(),
+            instances: segment.instances.clone(),
+            assets: self.around.assets.clone(),
+            font: self.around.font.clone(),
+        };
+        ToSegment::Set(setup).encode()
+    }
+
+    /// Begins to feed the child; dropping `feeders` ends it.
+    fn feed(&self, feeders: &mut JoinSet<()>, child: &Child) {
+        for Demand { relay } in &self.input.demands {
+            let catalog = self.input.catalog.clone();
+            let (tracks, pipe) = (relay.tracks.clone(), child.pipe().clone());
+            feeders.spawn(feeder::feed(tracks, catalog, relay.description, pipe));
+        }
+    }
+
+    /// Takes in what the child says. An error: it may not say so.
+    fn take(
+        &self,
+        message: FromSegment,
+        catalogs: &mut HashMap<InstanceId, Catalog>,
+        wanted: &Segment,
+    ) -> Result<(), String> {
+        let outputs = &self.around.outputs;
+        // What was published until just now may still be on its way here.
+        let published = |instance| {
+            let spec = wanted.instances.iter().find(|spec| spec.instance == instance);
+            spec.filter(|spec| spec.publish)
+        };
+        match message {
+            FromSegment::Status(statuses) => {
+                if self.state.heard(statuses) {
+                    self.around.news.notify_one();
+                }
+            }
+            FromSegment::Catalog { instance, catalog } => {
+                if published(instance).is_some_and(|spec| spec.chain.stream() != catalog.stream) {
+                    return Err(format!(
+                        "its segment publishes {}, which it may not",
+                        catalog.stream
+                    ));
+                }
+                catalogs.insert(instance, *catalog);
+            }
+            FromSegment::Frame { instance, description, header, index, frame } => {
+                if let Some(catalog) = published(instance).and_then(|_| catalogs.get(&instance)) {
+                    outputs.put(instance, catalog, Place { description, header }, index, frame);
+                }
+            }
+            FromSegment::GroupEnd { instance, description, header, frames } => {
+                if let Some(catalog) = published(instance).and_then(|_| catalogs.get(&instance)) {
+                    outputs.complete(instance, catalog, Place { description, header }, frames);
+                }
+            }
+        }
+        Ok(())
+    }
+}
