@@ -43,8 +43,26 @@ impl Entry {
 }
 
 /// All components, in the order in which they are listed.
-pub const ALL: &[Entry] =
-    &[Entry::of::<scale::Scale>(), Entry::of::<grayscale::Grayscale>(), Entry::of::<mdc::Mdc>()];
+pub const ALL: &[Entry] = &[
+    Entry::of::<scale::Scale>(),
+    Entry::of::<crop::Crop>(),
+    Entry::of::<rate::Rate>(),
+    Entry::of::<transcode::Transcode>(),
+    Entry::of::<grayscale::Grayscale>(),
+    Entry::of::<colour::Colour>(),
+    Entry::of::<denoise::Denoise>(),
+    Entry::of::<deinterlace::Deinterlace>(),
+    Entry::of::<overlay::Overlay>(),
+    Entry::of::<captions::Captions>(),
+    Entry::of::<level::Level>(),
+    Entry::of::<mono::Mono>(),
+    Entry::of::<resample::Resample>(),
+    Entry::of::<case::Case>(),
+    Entry::of::<mask::Mask>(),
+    Entry::of::<shift::Shift>(),
+    Entry::of::<filter::Filter>(),
+    Entry::of::<mdc::Mdc>(),
+];
 
 /// The component of this name.
 pub fn find(name: &str) -> Result<&'static Entry, Invalid> {

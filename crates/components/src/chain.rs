@@ -48,13 +48,10 @@ pub enum ChainError {
     },
 }
 
-/// A list of components that cannot be read, as `scale height=360 | grayscale`.
+/// A list of components as it is written: `scale height=360 | grayscale`.
 pub fn parse(text: &str) -> Result<Vec<Spec>, InvalidSpec> {
-    let open = || text.parse::<Spec>().err();
-    match spec::split(text, |c| c == '|') {
-        Some(parts) => parts.iter().map(|part| part.parse()).collect(),
-        None => Err(open().unwrap_or_else(|| unreachable!("an open quote is no component"))),
-    }
+    let parts = spec::split(text, |c| c == '|').ok_or_else(|| InvalidSpec::open_quote(text))?;
+    parts.iter().map(|part| part.parse()).collect()
 }
 
 impl Chain {

@@ -10,7 +10,10 @@ pub mod catalogue;
 mod chain;
 mod components;
 mod format;
+pub mod graph;
 mod spec;
+#[cfg(test)]
+mod testing;
 mod work;
 
 pub use chain::{Chain, ChainError, MAX_COMPONENTS, parse};

@@ -9,7 +9,8 @@ use serde_json::Value;
 const MAX_BYTES: usize = 4096;
 
 /// A component as it is asked for. In JSON `{"component":"scale","height":360}`; as text
-/// `scale height=360`, with quotes around values that hold blanks or `|`.
+/// `scale height=360`, with quotes around values that hold blanks or `|`; within quotes `"` and `\` are written
+/// `\"` and `\\`, as in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Its name in the catalogue.
@@ -31,6 +32,10 @@ impl InvalidSpec {
     fn new(given: &str, rule: &'static str) -> Self {
         Self { given: given.chars().take(64).collect(), rule }
     }
+
+    pub(crate) fn open_quote(given: &str) -> Self {
+        Self::new(given, "a quote is open")
+    }
 }
 
 impl FromStr for Spec {
@@ -40,14 +45,17 @@ impl FromStr for Spec {
         if text.len() > MAX_BYTES {
             return Err(invalid("it is too long"));
         }
-        let words = split(text, char::is_whitespace).ok_or_else(|| invalid("a quote is open"))?;
+        let words =
+            split(text, char::is_whitespace).ok_or_else(|| InvalidSpec::open_quote(text))?;
         let mut words = words.iter().map(String::as_str).filter(|word| !word.is_empty());
         let component = words.next().ok_or_else(|| invalid("its name is missing"))?.to_owned();
         let mut parameters = BTreeMap::new();
         for word in words {
             let rule = "write parameters as NAME=VALUE, as in scale height=360";
             let (name, value) = word.split_once('=').ok_or_else(|| invalid(rule))?;
-            if parameters.insert(name.to_owned(), value_of(value)).is_some() {
+            let rule = "write a quote within quotes as \\\" and a backslash as \\\\";
+            let value = value_of(value).ok_or_else(|| invalid(rule))?;
+            if parameters.insert(name.to_owned(), value).is_some() {
                 return Err(invalid("a parameter is given twice"));
             }
         }
@@ -56,16 +64,18 @@ impl FromStr for Spec {
 }
 
 /// Numbers and truth values as such, lists divided by commas in brackets, the rest as text. Quotes make text.
-fn value_of(text: &str) -> Value {
-    if let Some(quoted) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
-        return Value::String(quoted.to_owned());
+/// `None`: what is within quotes is no text of JSON.
+fn value_of(text: &str) -> Option<Value> {
+    if text.starts_with('"') {
+        return serde_json::from_str(text).ok().filter(Value::is_string);
     }
     if let Some(list) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
-        return list.split(',').map(|item| value_of(item.trim())).collect();
+        let items = if list.is_empty() { Vec::new() } else { split(list, |c| c == ',')? };
+        return items.iter().map(|item| value_of(item.trim())).collect();
     }
     match serde_json::from_str(text) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
-        _ => Value::String(text.to_owned()),
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) => Some(value),
+        _ => Some(Value::String(text.to_owned())),
     }
 }
 
@@ -73,9 +83,10 @@ fn value_of(text: &str) -> Value {
 /// is open at the end.
 pub(crate) fn split(text: &str, divides: impl Fn(char) -> bool) -> Option<Vec<String>> {
     let mut parts = vec![String::new()];
-    let mut quoted = false;
+    let (mut quoted, mut escaped) = (false, false);
     for c in text.chars() {
-        quoted ^= c == '"';
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
         match parts.last_mut() {
             Some(part) if quoted || !divides(c) => part.push(c),
             _ => parts.push(String::new()),
@@ -96,7 +107,9 @@ impl fmt::Display for Spec {
 
 fn text_of(value: &Value) -> String {
     match value {
-        Value::String(text) if value_of(text) == *value && !needs_quotes(text) => text.clone(),
+        Value::String(text) if !needs_quotes(text) && value_of(text).as_ref() == Some(value) => {
+            text.clone()
+        }
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(text_of).collect();
             let list = items.join(",");
@@ -107,11 +120,12 @@ fn text_of(value: &Value) -> String {
 }
 
 fn needs_quotes(text: &str) -> bool {
-    text.is_empty() || text.contains(|c: char| c.is_whitespace() || c == '|' || c == '"')
+    text.is_empty() || text.contains(|c: char| c.is_whitespace() || matches!(c, '|' | '"' | ','))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -128,9 +142,26 @@ mod tests {
         assert_eq!(number_as_text.to_string().parse::<Spec>().unwrap(), number_as_text);
     }
 
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_value_is_read_back(
+            text in r#"[a-z1.\[\]",|\\= \n\u{1F600}]{0,12}"#,
+            list in prop::collection::vec(r#"[a-z1.\[\]",|\\= ]{0,6}"#, 0..4),
+        ) {
+            let parameters = [("text".to_owned(), json!(text)), ("words".to_owned(), json!(list))];
+            let spec = Spec { component: "overlay".to_owned(), parameters: parameters.into() };
+            prop_assert_eq!(spec.to_string().parse::<Spec>(), Ok(spec.clone()), "{}", spec);
+            let chain = format!("{spec} | {spec}");
+            prop_assert_eq!(crate::parse(&chain), Ok(vec![spec.clone(), spec]));
+        }
+    }
+
     #[test]
     fn what_is_no_component_is_refused() {
-        for bad in ["", "  ", "scale height", "scale a=1 a=2", r#"overlay text="open"#] {
+        let open = r#"overlay text="open"#;
+        for bad in
+            ["", "  ", "scale height", "scale a=1 a=2", open, r#"overlay text="\x""#, r#"a b="c"d"#]
+        {
             assert!(bad.parse::<Spec>().is_err(), "{bad}");
         }
     }

@@ -19,24 +19,26 @@ pub struct Step {
 
 /// What a worker is to do. Media that are not named pass as they are.
 pub enum Work {
-    /// Pictures pass through this graph of libavfilter.
+    /// Pictures pass through this graph of libavfilter. Their number changes only where the rate does; a filter
+    /// may hold some back until the next ones come.
     Video {
-        /// In FFmpeg's syntax, one input and one output.
+        /// In FFmpeg's syntax, with one input (`[in]` where it has a name) and one output, which has none.
+        /// [`graph::fill`](crate::graph::fill) puts the worker's paths in.
         graph: String,
-        /// Files of the worker's asset folder that stand in it as `{asset:NAME}`.
+        /// Files of the worker's asset folder that stand in it, by name.
         assets: Vec<String>,
     },
-    /// Sound passes through this graph of libavfilter.
+    /// Sound passes through this graph of libavfilter, 48 000 samples per second in and out.
     Audio {
         /// In FFmpeg's syntax, one input and one output.
         graph: String,
     },
     /// Cues are rewritten.
     Text(Box<dyn TextWork>),
-    /// The cues shown at a time are drawn into the pictures, by the graph that `draw` gives for their text
-    /// (empty: none is shown); text no longer leaves.
+    /// The cues shown at a time are drawn into the pictures, by the graph that `draw` gives for their text, a
+    /// cue a line or more, the first on top (empty: none is shown); text no longer leaves.
     BurnIn {
-        /// From the text to show to a graph of libavfilter with one input and one output.
+        /// From the text to show to a graph as in `Video`, placeholders included. Changes nothing else.
         draw: fn(&str, &Format, &serde_json::Value) -> String,
         /// The component's parameters, passed on to `draw`.
         parameters: serde_json::Value,
@@ -59,10 +61,11 @@ impl fmt::Debug for Work {
 
 /// Rewrites cues.
 pub trait TextWork: Send {
-    /// What becomes of a cue. Ids stay; the same cue, met again in a later group, becomes the same.
+    /// What becomes of a cue, its times included. Ids stay; the same cue, met again in a later group, becomes
+    /// the same.
     fn rewrite(&self, cue: Cue) -> Cue;
 
-    /// How much later cues are shown than they were, in µs: groups are made up anew if it is not 0.
+    /// How much later `rewrite` has cues shown than they were, in µs: groups are made up anew if it is not 0.
     fn shift_us(&self) -> i64 {
         0
     }
@@ -107,6 +110,9 @@ impl Invalid {
 impl Coding {
     /// Whether it is within bounds.
     pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.crf.is_some() && self.kbps.is_some() {
+            return Err(Invalid::new("give a CRF or a bit rate, not both"));
+        }
         if self.crf.is_some_and(|crf| !(0.0..=51.0).contains(&crf)) {
             return Err(Invalid::new("a CRF is 0 (best) to 51"));
         }

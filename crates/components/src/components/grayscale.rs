@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CORES_PER_PIXEL, pictures};
-use crate::{Format, Invalid, Step, Work, catalogue::Component};
+use super::{drawn, pictures};
+use crate::{Format, Invalid, Step, catalogue::Component};
 
 /// Takes the colour out of pictures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,9 +15,6 @@ impl Component for Grayscale {
     const PARAMETERS: &'static [(&'static str, &'static str)] = &[];
 
     fn plan(&self, input: &Format) -> Result<Step, Invalid> {
-        pictures(input)?;
-        let work = Work::Video { graph: "hue=s=0".to_owned(), assets: Vec::new() };
-        let cores = input.pixels_per_second() * CORES_PER_PIXEL;
-        Ok(Step { output: input.clone(), work, cores })
+        Ok(drawn(input, pictures(input)?, "hue=s=0".to_owned(), 0.5))
     }
 }

@@ -42,12 +42,16 @@ impl Component for Mdc {
                 "plain does not divide: use alternating, temporal or duplicate",
             ));
         }
-        let coding = Coding {
-            scheme: self.scheme,
-            crf: self.crf.or(input.coding.crf),
-            kbps: self.kbps.or(input.coding.kbps),
-        };
+        // What is said here counts, and else what was said before.
+        let own = Coding { scheme: self.scheme, crf: self.crf, kbps: self.kbps };
+        let said = own.crf.is_some() || own.kbps.is_some();
+        let coding = if said { own } else { Coding { scheme: self.scheme, ..input.coding } };
         coding.check()?;
+        let each = input.pictures_per_group();
+        if self.scheme == Scheme::Temporal && input.video.is_some() && each < 2.0 {
+            let why = format!("temporal needs two pictures in a group, and there are {each} here");
+            return Err(Invalid::new(why));
+        }
         let output = Format { divided: true, coding, ..input.clone() };
         let cores = input.pixels_per_second() * CORES_PER_PIXEL;
         Ok(Step { output, work: Work::Code, cores })
