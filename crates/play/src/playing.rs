@@ -94,7 +94,7 @@ impl Playing {
             caption: None,
         };
         if text_alone {
-            playing.begin(at, position);
+            playing.note_beginning(at, position);
         }
         Ok(playing)
     }
@@ -201,14 +201,14 @@ impl Playing {
             self.latencies.shown(&picture.chain, shown.time, process::now());
             self.record_picture(picture);
         }
-        self.begin(shown.deadline, shown.time);
+        self.note_beginning(shown.deadline, shown.time);
         self.next = FrameNumber(shown.number.0 + 1);
         self.forget(shown);
     }
 
     /// The first picture has been shown, or the first sound heard where there are no pictures; with text alone
     /// it begins when the stream does.
-    fn begin(&mut self, at: Duration, time: MediaTime) {
+    fn note_beginning(&mut self, at: Duration, time: MediaTime) {
         if self.first_shown.is_none() {
             self.first_shown = Some(at);
             tracing::info!(%time, "playing");
@@ -241,7 +241,7 @@ impl Playing {
     /// A packet of sound is heard at `now`.
     pub fn hear(&mut self, now: Duration, frame: Frame) {
         if self.catalog.video.is_none() {
-            self.begin(now, frame.time);
+            self.note_beginning(now, frame.time);
         }
         if let Some(recording) = &mut self.recording {
             recording.audio(frame);
