@@ -2,7 +2,9 @@
 
 use gibbon_handoff::Cause;
 use gibbon_mdc::{AudioStats, ByteStats, DelayStats, FrameStats, FreezeStats, TextStats};
-use gibbon_media::{Description, HandoffId, NodeId, Placement, Scheme, SessionId, StreamName};
+use gibbon_media::{
+    Description, HandoffId, NodeId, Placement, Scheme, ServiceId, SessionId, StreamName,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of this shape.
@@ -17,6 +19,9 @@ pub struct Report {
     pub schema: u32,
     /// What was watched.
     pub stream: StreamName,
+    /// The service that makes it, where the player asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceId>,
     /// By whom.
     pub session: SessionId,
     /// How it was coded.

@@ -1,6 +1,6 @@
 //! The portal's part for services: what is asked for, and what is told.
 
-use gibbon_components::Spec;
+use gibbon_components::{InvalidSpec, Spec, catalogue};
 use gibbon_media::{NodeId, Priority, ServiceId, StreamName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,6 +34,29 @@ pub struct ServiceRequest {
     /// Whether a second chain runs on other workers, so that the loss of a worker freezes nothing.
     #[serde(default)]
     pub standby: bool,
+}
+
+impl ServiceRequest {
+    /// `service` is a list of components, as in `scale height=360 | grayscale`, or a name of the catalogue: one
+    /// word that is no component.
+    pub fn new(stream: StreamName, service: &str) -> Result<Self, InvalidSpec> {
+        let service = service.trim();
+        let is_word = !service.is_empty()
+            && !service.contains(|c: char| c.is_whitespace() || matches!(c, '|' | '=' | '"'));
+        let (name, components) = match is_word && catalogue::find(service).is_err() {
+            true => (Some(service.to_owned()), Vec::new()),
+            false => (None, gibbon_components::parse(service)?),
+        };
+        Ok(Self {
+            stream,
+            service: name,
+            components,
+            location: None,
+            priority: Priority::default(),
+            keep: false,
+            standby: false,
+        })
+    }
 }
 
 /// How a service is.
@@ -236,4 +259,24 @@ pub struct Term {
     pub found: String,
     /// What it costs, weighted.
     pub cost: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_component_is_a_name_and_all_else_a_list() {
+        let request = |text: &str| ServiceRequest::new("live/bbb".parse().unwrap(), text);
+        let named = request(" sd ").unwrap();
+        assert_eq!((named.service.as_deref(), named.components.len()), (Some("sd"), 0));
+        for (list, components) in [("grayscale", 1), ("scale height=360", 1), ("sd | grayscale", 2)]
+        {
+            let listed = request(list).unwrap();
+            assert_eq!((listed.service, listed.components.len()), (None, components), "{list}");
+        }
+        for bad in ["", "scale height", "scale height=360 |", r#"overlay text="open"#] {
+            assert!(request(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod playing;
 mod record;
 mod resume;
 mod screen;
+pub mod service;
 pub mod settings;
 mod spare;
 pub mod timeline;

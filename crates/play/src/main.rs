@@ -15,12 +15,14 @@ use gibbon_control::{
     portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
     process::{self, Common, DEFAULT_LOG},
     report::{MAX_SPANS, Report, SCHEMA, VerdictSpan},
+    services::{ServiceInfo, ServiceRequest},
 };
 use gibbon_mdc::{Conceal, Config, Verdict};
-use gibbon_media::{Description, MediaTime, NodeId, Placement, Priority, StreamName};
+use gibbon_media::{Description, MediaTime, NodeId, Placement, Priority, ServiceId, StreamName};
 use gibbon_net::{Endpoint, identity};
 use gibbon_play::{
     engine::{Engine, Played},
+    service,
     settings::{PIPE, Settings},
     timeline,
     view::View,
@@ -33,6 +35,14 @@ use gibbon_play::{
 struct Options {
     /// The stream, as in live/bbb; `gibbonctl streams` lists them
     stream: StreamName,
+    /// Have a service built on the stream and watch what it makes: a name of the catalogue, or components in
+    /// order, as in 'scale height=360 | grayscale'
+    #[arg(long, value_name = "NAME|LIST")]
+    service: Option<String>,
+    /// Run a second chain of the service's components on other workers, so that the loss of a worker freezes
+    /// nothing
+    #[arg(long, requires = "service")]
+    standby: bool,
     /// The coordinator's portal
     #[arg(long, env = "GIBBON_PORTAL", default_value_t = format!("http://{DEFAULT_PORTAL}"), value_name = "URL")]
     portal: String,
@@ -105,9 +115,10 @@ const EXAMPLES: &str = "Examples:
   gibbon-play live/bbb
   gibbon-play live/bbb --pipe | mpv -
   gibbon-play live/bbb --placement together --priority 9
+  gibbon-play live/bbb --service 'scale height=360 | grayscale' --location 52.5,13.4
   gibbon-play live/bbb --duration 20 --report report.json --timeline timeline.png
 
-Exit code: 0 played, 1 nothing could be played, all edges were lost or a file could not be written,
+Exit code: 0 played, 1 nothing could be played, the service could not be built, all edges were lost or a file could not be written,
 2 wrong usage.";
 
 /// Which descriptions to receive; `None` is both.
@@ -150,11 +161,18 @@ fn start() -> anyhow::Result<ExitCode> {
     runtime.block_on(run(options, begun))
 }
 
-async fn run(options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
+async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     let endpoint = Endpoint::viewer(identity::read_authority(&options.ca).with_context(|| {
         "cannot read the network's certificate; name it with --ca, or run beside the coordinator's certs"
     })?)?;
     let portal = Portal::new(&options.portal, &options.token_file)?;
+    let service = match &options.service {
+        Some(service) => Some(build(&options, service, &portal).await?),
+        None => None,
+    };
+    if let Some(service) = &service {
+        options.stream = service.stream.clone();
+    }
     let ticket = ask(&options, &portal).await?;
     tracing::info!(session = %ticket.session, edge = %ticket.edges[0].id, "session granted");
     let (started, started_at) = (Instant::now(), process::now());
@@ -164,7 +182,22 @@ async fn run(options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(endpoint, ticket.clone(), settings, view, started, stream);
     let mut played = engine.play(process::stop_signal()).await?;
     learn(&portal, &ticket, &mut played, started_at).await;
-    conclude(&options, &ticket, played, started_at, started.duration_since(begun))
+    let service = service.map(|service| service.service);
+    conclude(&options, &ticket, service, played, started_at, started.duration_since(begun))
+}
+
+/// Has the service built, unless the viewer stops waiting.
+async fn build(options: &Options, service: &str, portal: &Portal) -> anyhow::Result<ServiceInfo> {
+    let request = ServiceRequest {
+        location: options.location,
+        priority: options.priority,
+        standby: options.standby,
+        ..ServiceRequest::new(options.stream.clone(), service)?
+    };
+    tokio::select! {
+        built = service::build(portal, request) => built,
+        () = process::stop_signal() => anyhow::bail!("it was stopped before the service ran"),
+    }
 }
 
 async fn ask(options: &Options, portal: &Portal) -> anyhow::Result<SessionTicket> {
@@ -216,6 +249,7 @@ async fn learn(portal: &Portal, ticket: &SessionTicket, played: &mut Played, sta
 fn conclude(
     options: &Options,
     ticket: &SessionTicket,
+    service: Option<ServiceId>,
     played: Played,
     started_at: MediaTime,
     before: Duration,
@@ -231,6 +265,7 @@ fn conclude(
     let report = Report {
         schema: SCHEMA,
         stream: options.stream.clone(),
+        service,
         session: ticket.session,
         scheme: playing.catalog.scheme,
         placement: ticket.placement,

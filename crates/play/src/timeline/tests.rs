@@ -15,6 +15,7 @@ fn quiet() -> (Report, Vec<VerdictSpan>) {
         session: SessionId(0x9f2c_41d7_0b6e_a853),
         scheme: Scheme::Alternating,
         placement: Placement::Together,
+        service: None,
         session_start_us: 0,
         duration_ms: 20_000,
         startup_ms: Some(1200),

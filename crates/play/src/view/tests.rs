@@ -26,6 +26,7 @@ fn report() -> Report {
         session: SessionId(7),
         scheme: Scheme::Alternating,
         placement: Placement::Together,
+        service: None,
         session_start_us: 0,
         duration_ms: 20_000,
         startup_ms: Some(1200),
