@@ -6,7 +6,7 @@
 //! | hop | [`HOP`] for each change of worker | a chain stays together where that leaves its worker less than some 40 % busier than others |
 //! | link | [`RTT_MS`] per ms, [`LOSS`] per share lost, [`SHARE`] × (share used)² | 1 % lost is 10 ms; a full path is half a hop |
 //! | location | [`CLIENT_MM`] per 1000 km from the last step to the client, [`SOURCE_MM`] from the source to the first | it costs what the path's time does: 1000 km are 10 ms |
-//! | spread | [`SPREAD`] where all is in failure domains to be kept clear of | another domain comes before all but a full worker |
+//! | spread | [`SPREAD`] where all is in failure domains to be kept clear of | another domain is better unless its workers are some 80 % full |
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub const CLIENT_MM: f64 = 1.0;
 /// Of 1000 km between the source and the first step.
 pub const SOURCE_MM: f64 = 0.4;
 /// Of the whole chain in failure domains to be kept clear of.
-pub const SPREAD: f64 = 200.0;
+pub const SPREAD: f64 = 400.0;
 
 /// Loads above this count as this: a queue's length has no bound.
 const MAX_LOAD: f64 = 0.99;
