@@ -1,7 +1,10 @@
 //! The coordinator's orders: which instances this worker runs of those it is told to, and what that changes.
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gibbon_components::{AudioFormat, Format, VideoFormat, Work};
 use gibbon_control::work::{Input, InstanceSpec, MAX_INSTANCES, Refused, WorkAnswer, WorkOrder};
@@ -275,6 +278,7 @@ fn anything() -> Format {
         text: Some("en".to_owned()),
         divided: false,
         coding: Default::default(),
+        group: Duration::from_secs(1),
     }
 }
 
@@ -436,6 +440,22 @@ mod tests {
             assert_eq!(refused, bad.instance.0);
             assert!(said.contains(why), "{why}: {said}");
             assert_eq!(ids(&taken.start), [[1]], "{why}");
+        }
+    }
+
+    #[test]
+    fn an_instance_whose_file_is_missing_is_refused() {
+        let (components, image) = (["overlay".to_owned()].into(), "overlay image=logo.png");
+        let order = || order(1, &[spec(1, &[image], source())]);
+        for (there, refused) in [(true, 0), (false, 1)] {
+            let means = Means {
+                components: &components,
+                memory_mib: 1024,
+                used_mib: 0,
+                has_asset: &|name| there && name == "logo.png",
+            };
+            let taken = Orders::default().take(order(), &means).unwrap();
+            assert_eq!(taken.answer.refused.len(), refused, "{taken:?}");
         }
     }
 

@@ -1,0 +1,165 @@
+//! What runs in segments, and what becomes of it when one is lost.
+
+use std::collections::HashMap;
+
+use crate::network::{
+    Coordinator, Network, Origin, Reading, Received, instance, runs, signal, source, work,
+};
+use gibbon_control::work::{Input, InstanceSpec, InstanceState};
+use gibbon_media::{Description, Scheme};
+
+async fn reads(reading: &mut Reading, groups: usize) -> Vec<Received> {
+    let mut received = Vec::new();
+    while received.len() < groups {
+        received.push(reading.next().await.expect("the description has ended"));
+    }
+    received
+}
+
+#[tokio::test]
+async fn what_a_chain_makes_of_a_stream_can_be_subscribed_to() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    let spec = instance(1, "mdc");
+    // The order may come before the source is known.
+    coordinator.orders(1, std::slice::from_ref(&spec));
+    assert!(coordinator.answer(1).await.refused.is_empty());
+    coordinator.says(origin.directory());
+    let report = coordinator.sees("it is published", |r| !r.streams.is_empty()).await;
+    let (stream, catalog) = (spec.chain.stream(), &report.streams[0]);
+    assert_eq!((&catalog.stream, catalog.scheme), (&stream, Scheme::Alternating));
+    let edge = network.edge("edge-a", &worker).await;
+    for description in Description::BOTH {
+        let mut reading = edge.reads(&stream, description).await.unwrap();
+        assert_eq!(reading.catalog, *catalog);
+        let groups = reads(&mut reading, 4).await;
+        assert!(groups.is_sorted_by(|a, b| a.group.next() == b.group), "{groups:?}");
+        assert!(groups.iter().all(|g| g.producer == groups[0].producer), "{groups:?}");
+        for group in &groups {
+            assert_eq!(group.texts, [group.group.to_string()], "of the same group of the input");
+        }
+    }
+    let mut reading = edge.reads(&stream, Description::Zero).await.unwrap();
+    reads(&mut reading, 1).await;
+    let report = coordinator.sees_instance("subscribed to", 1, |r| r.output.subscribers == 1).await;
+    assert_eq!(report.state, InstanceState::Running);
+    assert_eq!(report.input.stream, Some(source()));
+    assert_eq!(report.input.peer, Some(origin.address.id.clone()));
+    assert_eq!(report.output.stream, Some(stream));
+    assert!(report.output.passed.untouched > 0 && report.output.coders == 0, "{report:?}");
+    assert!(report.memory_kib > 0 && report.restarts == 0, "{report:?}");
+    let measured = coordinator.sees("a path", |r| !work(r).links.is_empty()).await;
+    assert!(work(&measured).memory_mib > 0, "{measured:?}");
+    let to_origin = coordinator.sees("the path to the origin", |r| {
+        work(r).links.iter().any(|link| link.node == origin.address.id && link.rtt_us > 0)
+    });
+    to_origin.await;
+}
+
+#[tokio::test]
+async fn a_killed_segment_is_started_anew_under_another_producer_and_others_go_on() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    let specs = [instance(1, "mdc"), instance(2, "mdc scheme=duplicate")];
+    coordinator.orders(1, &specs);
+    for spec in [1, 2] {
+        coordinator.sees_running(spec).await;
+    }
+    let edge = network.edge("edge-a", &worker).await;
+    let mut lost = edge.reads(&specs[0].chain.stream(), Description::Zero).await.unwrap();
+    let mut other = edge.reads(&specs[1].chain.stream(), Description::Zero).await.unwrap();
+    let (before, mut others) = (reads(&mut lost, 2).await, reads(&mut other, 2).await);
+    signal(worker.segment(1).await, "KILL").await;
+    let restarting = |state: &InstanceState| matches!(state, InstanceState::Restarting { why } if why.contains("signal: 9"));
+    coordinator.sees_instance("it is lost", 1, |r| restarting(&r.state)).await;
+    let report =
+        coordinator.sees_instance("it is back", 1, |r| r.state == InstanceState::Running).await;
+    assert_eq!(report.restarts, 1);
+    // The same subscription goes on.
+    let mut producers = HashMap::new();
+    while producers.len() < 2 {
+        let received = lost.next().await.unwrap();
+        producers.insert(received.producer, received.group);
+    }
+    assert!(producers.contains_key(&before[0].producer) || before[0].group < before[1].group);
+    others.extend(reads(&mut other, 4).await);
+    assert!(others.is_sorted_by(|a, b| a.group.next() == b.group), "{others:?}");
+    assert!(others.iter().all(|g| g.producer == others[0].producer), "{others:?}");
+    let report = coordinator.sees_running(2).await;
+    assert_eq!(report.restarts, 0);
+}
+
+#[tokio::test]
+async fn a_segment_that_says_nothing_is_killed_and_started_anew() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    coordinator.orders(1, &[instance(1, "mdc")]);
+    coordinator.sees_running(1).await;
+    let stuck = worker.segment(1).await;
+    signal(stuck, "STOP").await;
+    let silent = |state: &InstanceState| matches!(state, InstanceState::Restarting { why } if why.contains("said nothing"));
+    coordinator.sees_instance("it is lost", 1, |r| silent(&r.state)).await;
+    assert!(!runs(stuck));
+    coordinator.sees_running(1).await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_ordered_is_withdrawn_and_its_process_ends() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    let spec = instance(1, "mdc");
+    coordinator.orders(1, std::slice::from_ref(&spec));
+    coordinator.sees_running(1).await;
+    let edge = network.edge("edge-a", &worker).await;
+    let mut reading = edge.reads(&spec.chain.stream(), Description::Zero).await.unwrap();
+    reads(&mut reading, 1).await;
+    let pid = worker.segment(1).await;
+    // An older order changes nothing.
+    coordinator.orders(0, &[]);
+    reads(&mut reading, 3).await;
+    coordinator.orders(2, &[]);
+    assert!(coordinator.answer(2).await.refused.is_empty());
+    let report = coordinator.sees("nothing is left", |r| work(r).instances.is_empty()).await;
+    assert!(report.streams.is_empty(), "{report:?}");
+    while reading.next().await.is_some() {}
+    worker.logged_times("segment ended", 1).await;
+    assert!(!runs(pid));
+    assert!(edge.reads(&spec.chain.stream(), Description::Zero).await.is_err());
+}
+
+#[tokio::test]
+async fn an_instance_that_is_to_publish_too_begins_to_while_what_hangs_on_it_goes_on() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    let first = InstanceSpec { publish: false, ..instance(1, "case to=upper") };
+    let last = InstanceSpec {
+        input: Input::Instance(first.instance),
+        ..instance(2, "case to=upper | mdc")
+    };
+    coordinator.orders(1, &[first.clone(), last.clone()]);
+    coordinator.sees_running(2).await;
+    let edge = network.edge("edge-a", &worker).await;
+    let mut reading = edge.reads(&last.chain.stream(), Description::One).await.unwrap();
+    let mut groups = reads(&mut reading, 2).await;
+    let stream = first.chain.stream();
+    assert!(edge.reads(&stream, Description::Zero).await.is_err(), "not published yet");
+    coordinator.orders(2, &[InstanceSpec { publish: true, ..first.clone() }, last.clone()]);
+    coordinator.sees("both are published", |r| r.streams.len() == 2).await;
+    let mut plain = edge.reads(&stream, Description::Zero).await.unwrap();
+    assert_eq!(plain.catalog.scheme, Scheme::Plain);
+    reads(&mut plain, 2).await;
+    coordinator.orders(3, &[first, last]);
+    while plain.next().await.is_some() {}
+    groups.extend(reads(&mut reading, 6).await);
+    assert!(groups.is_sorted_by(|a, b| a.group.next() == b.group), "{groups:?}");
+    assert!(groups.iter().all(|g| g.producer == groups[0].producer), "{groups:?}");
+}
