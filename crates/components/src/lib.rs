@@ -17,7 +17,7 @@ mod testing;
 mod work;
 
 pub use chain::{Chain, ChainError, MAX_COMPONENTS, parse};
-pub use components::text;
+pub use components::{filter::allowed, text};
 pub use format::{AudioFormat, Format, VideoFormat};
 pub use spec::{InvalidSpec, Spec};
 pub use work::{Coding, Invalid, Step, TextWork, Work};

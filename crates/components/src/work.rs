@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Format;
 
 /// A component with its parameters, checked against what it is given.
+#[derive(Debug)]
 pub struct Step {
     /// What it makes of it.
     pub output: Format,

@@ -6,7 +6,7 @@ use self::allowed::{AUDIO, Allowed, VIDEO};
 use super::{drawn, heard, pictures, sound};
 use crate::{Format, Invalid, Step, catalogue::Component};
 
-mod allowed;
+pub mod allowed;
 
 /// Filters in one graph.
 const MAX_FILTERS: usize = 8;

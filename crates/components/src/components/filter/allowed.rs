@@ -7,22 +7,22 @@
 use std::fmt;
 
 /// A filter that is allowed.
-pub(super) struct Allowed {
+pub struct Allowed {
     /// FFmpeg's name.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// Options that may be given.
-    pub(super) options: &'static [(&'static str, Kind)],
+    pub options: &'static [(&'static str, Kind)],
     /// Options that are given in any case.
     pub(super) fixed: &'static [(&'static str, &'static str)],
     /// What it costs, in light filters (measured, see `CORES_PER_PIXEL`).
     pub(super) light: f64,
     /// Whether it is for two channels only.
-    pub(super) stereo: bool,
+    pub stereo: bool,
 }
 
 /// What an option may be.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
     /// A number within bounds.
     Number(f64, f64),
     /// A whole number within bounds.
@@ -94,7 +94,7 @@ const DECIBELS: Kind = Number(-30.0, 30.0);
 const OCTAVES: Kind = Number(0.1, 5.0);
 
 /// For pictures.
-pub(super) const VIDEO: &[Allowed] = &[
+pub const VIDEO: &[Allowed] = &[
     video("hflip", 0.2, &[]),
     video("vflip", 0.1, &[]),
     video("negate", 0.6, &[]),
@@ -193,7 +193,7 @@ pub(super) const VIDEO: &[Allowed] = &[
 ];
 
 /// For sound.
-pub(super) const AUDIO: &[Allowed] = &[
+pub const AUDIO: &[Allowed] = &[
     audio("volume", &[("volume", Number(0.0, 8.0))]),
     audio("highpass", &[("f", HERTZ), ("poles", Whole(1, 2))]),
     audio("lowpass", &[("f", HERTZ), ("poles", Whole(1, 2))]),
