@@ -44,6 +44,7 @@ impl Entry {
 
 /// All components, in the order in which they are listed.
 pub const ALL: &[Entry] = &[
+    Entry::of::<only::Only>(),
     Entry::of::<scale::Scale>(),
     Entry::of::<crop::Crop>(),
     Entry::of::<rate::Rate>(),

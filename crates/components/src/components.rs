@@ -13,6 +13,7 @@ pub mod level;
 pub mod mask;
 pub mod mdc;
 pub mod mono;
+pub mod only;
 pub mod overlay;
 pub mod rate;
 pub mod resample;
