@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::{
     drain::{self, Drain, RollingRestart, Undrain},
+    services::{self, Explain, Service, Services},
     view,
 };
 
@@ -30,7 +31,7 @@ const WAIT_AT_MOST: Duration = Duration::from_secs(120);
 /// How long the coordinator may be away while something is waited for: a new start takes it up again.
 pub const AWAY_AT_MOST: Duration = Duration::from_secs(15);
 
-/// See what a Gibbon network does, hand sessions off from edge to edge, and empty edges.
+/// See what a Gibbon network does, hand sessions off from edge to edge, run services, and empty edges and workers.
 #[derive(Parser)]
 #[command(
     name = "gibbonctl",
@@ -41,13 +42,16 @@ Examples:
   gibbonctl handoff 3f2a --wait            move a session; the coordinator selects the edge
   gibbonctl handoff 3f2a --to edge-b       move it to edge-b
   gibbonctl handoff 3f2a --description 1   move one description only
+  gibbonctl service start live/bbb 'scale height=360 | grayscale' --wait
+                                           have a service built; viewers watch the stream it makes
+  gibbonctl explain 7c01                   why its components are where they are
   gibbonctl watch                          follow what happens
   gibbonctl drain edge-a                   empty edge-a: its viewers see nothing, then it exits
   gibbonctl drain edge-a --stay --no-wait  empty it and keep it, to be taken back with undrain
   gibbonctl rolling-restart                drain each edge in turn, for its supervisor to restart
 
 Exit code: 0 done, 1 refused or failed (with --wait: also rolled back), 2 wrong usage,
-3 the deadline of a drain cut legs."
+3 the deadline of a drain cut legs or components."
 )]
 pub struct Options {
     /// Where the coordinator's portal is
@@ -79,21 +83,21 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List origins and edges, and what they carry
+    /// List origins, edges and workers, and what they carry
     Nodes,
     /// List the streams that are published
     Streams,
-    /// List sessions: origin, edge per description, client
+    /// List sessions: origin, components, edge per description, client
     Sessions,
     /// List hand-offs, the newest last
     Handoffs,
     /// Hand a session off to another edge, one description at a time
     Handoff(Handoff),
-    /// Empty an edge: hand all its sessions off to others, then let it exit
+    /// Empty an edge or worker: hand all its sessions or components over to others, then let it exit
     ///
-    /// No viewer sees anything of it. New sessions go elsewhere from now on. With nowhere to go it is refused,
-    /// and nothing changes. SIGTERM at the edge does the same. Without --no-wait this waits until the edge has
-    /// left: exit code 0 if it was empty by then, 3 if the deadline cut legs (the edge's log names them).
+    /// No viewer sees anything of it. New ones go elsewhere from now on. With nowhere to go it is refused,
+    /// and nothing changes. SIGTERM at the node does the same. Without --no-wait this waits until the node has
+    /// left: exit code 0 if it was empty by then, 3 if the deadline cut something (the node's log says what).
     Drain(Drain),
     /// Take a drain back
     ///
@@ -101,11 +105,22 @@ enum Command {
     Undrain(Undrain),
     /// Drain each edge in turn, to be restarted by its supervisor
     ///
-    /// For upgrades: replace the program first, then run this. An edge exits when it is empty; systemd,
-    /// Kubernetes or a container's restart policy starts it again, and then the next has its turn. Stops with
-    /// exit code 1 if an edge is not back within 60 s or nothing can take its sessions, with 3 if a deadline
-    /// cut legs.
+    /// For upgrades: replace the program first, then run this. A node exits when it is empty; systemd,
+    /// Kubernetes or a container's restart policy starts it again, and then the next has its turn. Workers
+    /// are restarted where --nodes names them. Stops with exit code 1 if a node is not back within 60 s or nothing can take what it carries, with 3 if a deadline
+    /// cut something.
     RollingRestart(RollingRestart),
+    /// List services, or show one with its components
+    Services(Services),
+    /// Start or stop a service, or move a component of it
+    #[command(subcommand)]
+    Service(Service),
+    /// Say why the components of a service are where they are, with the scores of all workers
+    Explain(Explain),
+    /// List the components that services are made of, with their parameters
+    Components,
+    /// List the services that have a name
+    Catalogue,
     /// Follow what happens, a line for each event, until Ctrl-C
     Watch,
 }
@@ -185,6 +200,11 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Streams => show(json, &portal.streams()?, |streams| view::streams(streams)),
         Command::Sessions => show(json, &portal.sessions()?, |sessions| view::sessions(sessions)),
         Command::Handoffs => show(json, &portal.handoffs()?, |handoffs| view::handoffs(handoffs)),
+        Command::Services(services) => services::services(json, &portal, &services),
+        Command::Service(service) => services::service(json, &portal, &service),
+        Command::Explain(explain) => services::explain(json, &portal, &explain),
+        Command::Components => services::components(json, &portal),
+        Command::Catalogue => services::catalogue(json, &portal),
         Command::Watch => watch(json, &portal),
         Command::Handoff(handoff) => start_handoff(json, &portal, &handoff),
         Command::Drain(drain) => drain::drain(json, &portal, &drain),
@@ -193,7 +213,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn show<T: Serialize>(
+/// As JSON, or as `view` shows it.
+pub fn show<T: Serialize>(
     json: bool,
     what: &T,
     view: impl Fn(&T) -> String,

@@ -1,10 +1,10 @@
-//! How far an edge is that is being emptied, from one look at it to the next.
+//! How far an edge or worker is that is being emptied, from one look at it to the next.
 
 use std::time::Duration;
 
 use gibbon_control::{node::REPORT_EVERY_MS, portal::NodeInfo};
 
-/// An edge that is not seen for this long will not be: a coordinator that has just started has to hear of it,
+/// A node that is not seen for this long will not be: a coordinator that has just started has to hear of it,
 /// and one that lost its connection comes back.
 const UNSEEN_FOR: Duration = Duration::from_secs(3);
 /// One that says that it leaves is down at once; one that is only silent, when its last report is this old.
@@ -14,16 +14,21 @@ const REPORTS: Duration = Duration::from_secs(1);
 /// An edge that is still there so long after its deadline will not leave.
 const OVERDUE_AFTER: Duration = Duration::from_secs(20);
 
-/// An edge that is to leave, or to be empty and stay.
+/// A node that is to leave, or to be empty and stay.
 #[derive(Debug)]
 pub struct Leaving {
     registered_us: u64,
     deadline: Duration,
     stays: bool,
-    /// Legs it carried when it was last seen.
-    legs: u32,
+    /// What it carried when it was last seen.
+    carried: u32,
     /// Since when it has not been seen.
     unseen: Option<Duration>,
+}
+
+/// What a node has to get rid of: the legs of an edge, the components of a worker.
+pub fn carried_by(node: &NodeInfo) -> u32 {
+    node.worker.as_ref().map_or(node.legs, |worker| worker.instances)
 }
 
 /// How it ended.
@@ -33,13 +38,13 @@ pub enum End {
     Empty,
     /// It has left.
     Left {
-        /// Legs that it cut.
+        /// Legs or components that it cut.
         cut: u32,
     },
     /// It is silent and has not said that it leaves: killed, or cut off from the coordinator.
     Lost {
-        /// Legs it carried when it was last heard.
-        legs: u32,
+        /// Legs or components that it carried when it was last heard.
+        carried: u32,
     },
     /// Somebody took the drain back.
     TakenBack,
@@ -50,8 +55,8 @@ pub enum End {
 impl Leaving {
     /// As the portal answered the request; `stays` if it was told to.
     pub fn new(node: &NodeInfo, deadline: Duration, stays: bool) -> Self {
-        let NodeInfo { registered_us, legs, .. } = *node;
-        Self { registered_us, deadline, stays, legs, unseen: None }
+        let (registered_us, carried) = (node.registered_us, carried_by(node));
+        Self { registered_us, deadline, stays, carried, unseen: None }
     }
 
     /// Looks at it, `elapsed` after the request; `node` is what the portal knows of it.
@@ -62,7 +67,7 @@ impl Leaving {
             return match node {
                 _ if said_so => Some(self.left(since)),
                 _ if elapsed - since < UNSEEN_FOR => None,
-                Some(_) => Some(End::Lost { legs: self.legs }),
+                Some(_) => Some(End::Lost { carried: self.carried }),
                 None => Some(self.left(since)),
             };
         };
@@ -74,23 +79,24 @@ impl Leaving {
             });
         }
         // It may have lost only its connection to the coordinator.
-        (self.registered_us, self.legs, self.unseen) = (node.registered_us, node.legs, None);
-        if self.stays && node.legs == 0 && node.downstreams == 0 {
+        (self.registered_us, self.carried, self.unseen) =
+            (node.registered_us, carried_by(node), None);
+        if self.stays && self.carried == 0 && node.downstreams == 0 {
             Some(End::Empty)
         } else {
             (elapsed > self.deadline + OVERDUE_AFTER).then_some(End::Overdue)
         }
     }
 
-    /// An edge leaves before its deadline only when it is empty.
+    /// A node leaves before its deadline only when it is empty.
     fn left(&self, at: Duration) -> End {
-        End::Left { cut: if at + REPORTS < self.deadline { 0 } else { self.legs } }
+        End::Left { cut: if at + REPORTS < self.deadline { 0 } else { self.carried } }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gibbon_control::node::Draining;
+    use gibbon_control::{node::Draining, portal::WorkerInfo, work::WorkerOffer};
     use gibbon_media::Role;
 
     use super::*;
@@ -156,7 +162,7 @@ mod tests {
         assert_eq!(edge.look(Some(&silent), at(5)), None);
         assert_eq!(edge.look(Some(&seen(2, 3, true, true)), at(7)), None, "it is back");
         assert_eq!(edge.look(Some(&silent), at(10)), None);
-        assert_eq!(edge.look(Some(&silent), at(13)), Some(End::Lost { legs: 3 }));
+        assert_eq!(edge.look(Some(&silent), at(13)), Some(End::Lost { carried: 3 }));
     }
 
     #[test]
@@ -164,6 +170,31 @@ mod tests {
         let mut edge = leaving(false);
         assert_eq!(edge.look(None, at(10)), None);
         assert_eq!(edge.look(None, at(13)), Some(End::Left { cut: 0 }));
+    }
+
+    #[test]
+    fn a_worker_is_empty_when_it_runs_no_component() {
+        let running = |instances| NodeInfo {
+            role: Role::Worker,
+            worker: Some(WorkerInfo {
+                offer: WorkerOffer {
+                    components: Vec::new(),
+                    cores: 2.0,
+                    memory_mib: 1024,
+                    uplink_kbps: None,
+                },
+                busy_cores: 0.0,
+                reserved_cores: 0.0,
+                used_mib: 0,
+                sent_kbps: 0,
+                instances,
+                links: Vec::new(),
+            }),
+            ..seen(1, 0, true, true)
+        };
+        let mut worker = Leaving::new(&running(2), DEADLINE, true);
+        assert_eq!(worker.look(Some(&running(1)), at(1)), None);
+        assert_eq!(worker.look(Some(&running(0)), at(2)), Some(End::Empty));
     }
 
     #[test]

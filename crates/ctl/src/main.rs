@@ -1,9 +1,10 @@
-//! The binary `gibbonctl`: what is there, what happens, hand-offs by hand, and edges that are emptied.
+//! The binary `gibbonctl`: what is there, what happens, hand-offs by hand, services, and nodes that are emptied.
 
 mod command;
 mod drain;
 mod duration;
 mod leaving;
+mod services;
 mod table;
 mod view;
 

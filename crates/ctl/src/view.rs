@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use gibbon_control::{
     node::{Draining, Location},
-    portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, StreamInfo},
+    portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, SessionModule, StreamInfo},
     process,
 };
 use gibbon_handoff::{Move, Reason};
-use gibbon_media::{MediaTime, NodeId, Role};
+use gibbon_media::{MediaTime, NodeId, Role, StreamName};
 
 use crate::table::Table;
 
 /// Stands for what is not known or not there.
-const NONE: &str = "-";
+pub const NONE: &str = "-";
 
 /// `gibbonctl nodes`.
 pub fn nodes(nodes: &[NodeInfo]) -> String {
@@ -24,12 +24,14 @@ pub fn nodes(nodes: &[NodeInfo]) -> String {
         "STATE",
         "LEGS",
         "KBIT/S",
+        "CORES",
+        "COMPONENTS",
         "UPSTREAMS",
         "DOWNSTREAMS",
         "DOMAIN",
         "LOCATION",
     ];
-    let row = |table: Table<10>, node: &NodeInfo| {
+    let row = |table: Table<12>, node: &NodeInfo| {
         let of = |carries: String, most: Option<String>| match (node.role, most) {
             (Role::Edge, Some(most)) => format!("{carries} of {most}"),
             (Role::Edge, None) => carries,
@@ -42,6 +44,10 @@ pub fn nodes(nodes: &[NodeInfo]) -> String {
             state(node),
             of(node.legs.to_string(), Some(node.capacity_legs.to_string())),
             of(node.kbps.to_string(), node.capacity_kbps.map(|most| most.to_string())),
+            node.worker.as_ref().map_or(NONE.into(), |worker| {
+                format!("{:.2} of {}", worker.busy_cores, worker.offer.cores)
+            }),
+            node.worker.as_ref().map_or(NONE.into(), |worker| worker.instances.to_string()),
             node.upstreams.len().to_string(),
             node.downstreams.to_string(),
             node.failure_domain.clone().unwrap_or(NONE.into()),
@@ -63,11 +69,12 @@ fn state(node: &NodeInfo) -> String {
 
 /// `gibbonctl streams`.
 pub fn streams(streams: &[StreamInfo]) -> String {
-    let heading = ["STREAM", "ORIGIN", "SCHEME", "VIDEO", "AUDIO", "TEXT", "SESSIONS"];
-    let row = |table: Table<7>, stream: &StreamInfo| {
+    let heading = ["STREAM", "FROM", "MADE OF", "SCHEME", "VIDEO", "AUDIO", "TEXT", "SESSIONS"];
+    let row = |table: Table<8>, stream: &StreamInfo| {
         table.row([
             stream.stream.to_string(),
             stream.origin.to_string(),
+            stream.source.as_ref().map_or(NONE.into(), StreamName::to_string),
             stream.scheme.to_string(),
             stream.video.clone().unwrap_or(NONE.into()),
             if stream.audio { "yes" } else { NONE }.into(),
@@ -84,6 +91,7 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         "SESSION",
         "STREAM",
         "ORIGIN",
+        "MODULES",
         "DESCRIPTION 0",
         "DESCRIPTION 1",
         "PLACEMENT",
@@ -91,12 +99,13 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         "CLIENT",
         "HAND-OFF",
     ];
-    let row = |table: Table<9>, session: &SessionInfo| {
+    let row = |table: Table<10>, session: &SessionInfo| {
         let client = if session.client.connected { "connected" } else { "away" };
         table.row([
             session.session.to_string(),
             session.stream.to_string(),
             node(session.origin.as_ref()),
+            modules(&session.modules),
             node(session.edges[0].as_ref()),
             node(session.edges[1].as_ref()),
             session.placement.to_string(),
@@ -109,6 +118,22 @@ pub fn sessions(sessions: &[SessionInfo]) -> String {
         ])
     };
     sessions.iter().fold(Table::new(heading), row).render("no session")
+}
+
+/// `scale at worker-a | mdc at worker-b`, and the second chain after `+`.
+fn modules(modules: &[SessionModule]) -> String {
+    if modules.is_empty() {
+        return NONE.into();
+    }
+    chains(modules.iter().map(|m| (m.replica, format!("{} at {}", m.component, m.worker))))
+}
+
+/// Modules, each with the replica that it is part of, in a line.
+pub fn chains(modules: impl Iterator<Item = (u8, String)>) -> String {
+    let mut chains: [Vec<String>; 2] = Default::default();
+    modules.for_each(|(replica, module)| chains[usize::from(replica > 0)].push(module));
+    let chains = chains.iter().filter(|chain| !chain.is_empty());
+    chains.map(|chain| chain.join(" | ")).collect::<Vec<_>>().join(" + ")
 }
 
 /// `gibbonctl handoffs`.
@@ -239,7 +264,10 @@ fn clock(at: MediaTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gibbon_control::portal::{ClientInfo, HandoffOutcome};
+    use gibbon_control::{
+        portal::{ClientInfo, HandoffOutcome, WorkerInfo},
+        work::WorkerOffer,
+    };
     use gibbon_handoff::{Cause, InfoSender, Source};
     use gibbon_media::{Description, GroupId, HandoffId, Placement, Priority, Scheme, SessionId};
 
@@ -267,7 +295,14 @@ mod tests {
             stream: "live/bbb".parse().unwrap(),
             origin: Some(id("studio")),
             service: None,
-            modules: Vec::new(),
+            modules: [("scale", "worker-a", 0), ("mdc", "worker-b", 0), ("mdc", "worker-c", 1)]
+                .map(|(component, worker, replica)| SessionModule {
+                    component: component.into(),
+                    worker: id(worker),
+                    replica,
+                    priority: Priority::default(),
+                })
+                .into(),
             edges: [Some(id("edge-a")), Some(id("edge-b"))],
             placement: Placement::Diverse,
             priority: Priority::default(),
@@ -282,14 +317,15 @@ mod tests {
             client: ClientInfo { connected: false, location: None },
             handoff: None,
             origin: None,
+            modules: Vec::new(),
             ..session.clone()
         };
         assert_eq!(
             sessions(&[session, lost]),
             "\
-SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  PLACEMENT  PRIORITY  CLIENT                HAND-OFF
-00000000000000ab  live/bbb  studio  edge-a         edge-b         diverse    5         connected at 52.5,13  0000000000000001
-00000000000000ab  live/bbb  -       -              -              diverse    5         away                  -"
+SESSION           STREAM    ORIGIN  MODULES                                                DESCRIPTION 0  DESCRIPTION 1  PLACEMENT  PRIORITY  CLIENT                HAND-OFF
+00000000000000ab  live/bbb  studio  scale at worker-a | mdc at worker-b + mdc at worker-c  edge-a         edge-b         diverse    5         connected at 52.5,13  0000000000000001
+00000000000000ab  live/bbb  -       -                                                      -              -              diverse    5         away                  -"
         );
         assert_eq!(sessions(&[]), "no session");
     }
@@ -328,13 +364,29 @@ SESSION           STREAM    ORIGIN  DESCRIPTION 0  DESCRIPTION 1  PLACEMENT  PRI
             report_age_ms: 12_900,
             ..edge.clone()
         };
+        let components = vec!["scale".to_owned()];
+        let worker = NodeInfo {
+            id: id("mill"),
+            role: Role::Worker,
+            worker: Some(WorkerInfo {
+                offer: WorkerOffer { components, cores: 2.0, memory_mib: 1024, uplink_kbps: None },
+                busy_cores: 0.5,
+                reserved_cores: 0.7,
+                used_mib: 100,
+                sent_kbps: 0,
+                instances: 3,
+                links: Vec::new(),
+            }),
+            ..edge.clone()
+        };
         assert_eq!(
-            nodes(&[edge, leaving, origin]),
+            nodes(&[edge, leaving, origin, worker]),
             "\
-NODE    ROLE    ADDRESS         STATE          LEGS      KBIT/S        UPSTREAMS  DOWNSTREAMS  DOMAIN  LOCATION
-edge-a  edge    127.0.0.1:4500  up             4 of 200  4000          0          1            -       -
-edge-a  edge    127.0.0.1:4500  draining       4 of 200  4000 of 9000  0          1            rack-1  -
-studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             0          1            -       -"
+NODE    ROLE    ADDRESS         STATE          LEGS      KBIT/S        CORES      COMPONENTS  UPSTREAMS  DOWNSTREAMS  DOMAIN  LOCATION
+edge-a  edge    127.0.0.1:4500  up             4 of 200  4000          -          -           0          1            -       -
+edge-a  edge    127.0.0.1:4500  draining       4 of 200  4000 of 9000  -          -           0          1            rack-1  -
+studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             -          -           0          1            -       -
+mill    worker  127.0.0.1:4500  up             -         -             0.50 of 2  3           0          1            -       -"
         );
     }
 
@@ -353,8 +405,8 @@ studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             0        
         assert_eq!(
             streams(&[stream]),
             "\
-STREAM    ORIGIN  SCHEME       VIDEO       AUDIO  TEXT  SESSIONS
-live/bbb  studio  alternating  640x360@24  yes    -     3"
+STREAM    FROM    MADE OF  SCHEME       VIDEO       AUDIO  TEXT  SESSIONS
+live/bbb  studio  -        alternating  640x360@24  yes    -     3"
         );
     }
 
