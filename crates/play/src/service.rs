@@ -78,34 +78,3 @@ fn say(line: &str) {
         tracing::info!("{line}");
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(state: ServiceState) -> ServiceInfo {
-        ServiceInfo {
-            service: gibbon_media::ServiceId(1),
-            name: None,
-            source: "live/bbb".parse().unwrap(),
-            stream: "live/bbb/0123456789abcdef".parse().unwrap(),
-            components: gibbon_components::parse("scale height=360 | mdc").unwrap(),
-            state,
-            why: Some("no worker has room".into()),
-            priority: Default::default(),
-            keep: false,
-            standby: false,
-            sessions: 0,
-            modules: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_service_is_waited_for_while_it_starts_and_given_up_with_its_reason_when_it_fails() {
-        assert!(!is_watchable(&info(ServiceState::Starting)).unwrap());
-        assert!(is_watchable(&info(ServiceState::Running)).unwrap());
-        assert!(is_watchable(&info(ServiceState::Impaired)).unwrap(), "something comes of it");
-        let why = is_watchable(&info(ServiceState::Failed)).unwrap_err().to_string();
-        assert_eq!(why, "service scale height=360 | mdc could not be built: no worker has room");
-    }
-}
