@@ -14,7 +14,7 @@ use gibbon_net::{
     publish::Subscribers,
     wire::GroupStart,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 /// One published stream.
 pub struct Output {
@@ -64,11 +64,11 @@ impl Output {
             .ok()
     }
 
-    /// Publishes a frame; `true` for the first of all.
+    /// Publishes a frame; whether it could be.
     fn put(&self, place: Place, index: u32, frame: Frame) -> bool {
         let Some(group) = self.group(place) else { return false };
         match self.tracks[place.description.index()].push(&group, index, frame) {
-            Push::New => !self.begun.swap(true, Ordering::Relaxed),
+            Push::New => true,
             Push::Duplicate => false,
             Push::Refused => {
                 let (stream, group) = (&self.catalog.stream, place.header.group);
@@ -86,19 +86,12 @@ impl Drop for Output {
 }
 
 /// All that is published, by the instance that makes it.
-pub struct Outputs {
-    published: Mutex<BTreeMap<InstanceId, Arc<Output>>>,
-    /// Something has appeared or gone.
-    news: Arc<Notify>,
-}
+#[derive(Default)]
+pub struct Outputs(Mutex<BTreeMap<InstanceId, Arc<Output>>>);
 
 impl Outputs {
-    pub fn new(news: Arc<Notify>) -> Self {
-        Self { published: Mutex::default(), news }
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<Output>>> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where `instance` publishes what `catalog` describes. What it has published so far stays, so that
@@ -115,7 +108,7 @@ impl Outputs {
         output
     }
 
-    /// Publishes a frame of `instance`, which makes what `catalog` describes.
+    /// Publishes a frame of `instance`, which makes what `catalog` describes; whether it could be.
     pub fn put(
         &self,
         instance: InstanceId,
@@ -123,12 +116,13 @@ impl Outputs {
         place: Place,
         index: u32,
         frame: Frame,
-    ) {
+    ) -> bool {
         let output = self.of(instance, catalog);
-        if output.put(place, index, frame) {
+        let put = output.put(place, index, frame);
+        if put && !output.begun.swap(true, Ordering::Relaxed) {
             tracing::info!(%instance, stream = %catalog.stream, scheme = %catalog.scheme, "publishing");
-            self.news.notify_one();
         }
+        put
     }
 
     /// A group of `instance` is whole with its `frames` first ones.

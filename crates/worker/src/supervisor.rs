@@ -2,7 +2,7 @@
 //! starts it anew when it has crashed or stalled.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,6 +47,8 @@ struct Known {
     /// Why it does not run now.
     down: Option<String>,
     statuses: BTreeMap<InstanceId, InstanceStatus>,
+    /// Instances that have published something since the start.
+    begun: BTreeSet<InstanceId>,
     relays: Vec<Arc<Relay>>,
 }
 
@@ -79,6 +81,11 @@ impl State {
         states(&before) != states(&known.statuses)
     }
 
+    /// An instance has published something; whether it is the first since the start.
+    fn publishes(&self, instance: InstanceId) -> bool {
+        self.lock().begun.insert(instance)
+    }
+
     fn started(&self, pid: u32) {
         let mut known = self.lock();
         known.pid = Some(pid);
@@ -90,6 +97,7 @@ impl State {
         known.pid = None;
         known.restarts = known.restarts.saturating_add(1);
         known.statuses.clear();
+        known.begun.clear();
         known.down = Some(why);
     }
 }
@@ -103,14 +111,14 @@ impl Known {
     ) -> InstanceReport {
         let status = self.statuses.get(&spec.instance);
         let published = around.outputs.by(spec.instance);
+        // The work of one that publishes is done only when others can have it.
+        let publishes = published.is_some() && self.begun.contains(&spec.instance);
         let state = match (&self.down, status.map(|status| &status.state)) {
             (Some(why), _) => InstanceState::Restarting { why: why.clone() },
-            (None, None) => InstanceState::Starting,
-            // Its work is done only when others can have it.
-            (None, Some(InstanceState::Running)) if spec.publish && published.is_none() => {
-                InstanceState::Starting
-            }
-            (None, Some(state)) => state.clone(),
+            (None, Some(failed @ InstanceState::Failed { .. })) => failed.clone(),
+            (None, _) if spec.publish && publishes => InstanceState::Running,
+            (None, Some(state)) if !spec.publish => state.clone(),
+            _ => InstanceState::Starting,
         };
         let sockets = status.map(|status| (status.input.clone(), status.output.clone()));
         let (input, output) = sockets.unwrap_or_default();
@@ -349,7 +357,12 @@ impl Attendance<'_> {
             }
             FromSegment::Frame { instance, description, header, index, frame } => {
                 if let Some(catalog) = published(instance).and_then(|_| catalogs.get(&instance)) {
-                    outputs.put(instance, catalog, Place { description, header }, index, frame);
+                    let place = Place { description, header };
+                    if outputs.put(instance, catalog, place, index, frame)
+                        && self.state.publishes(instance)
+                    {
+                        self.around.news.notify_one();
+                    }
                 }
             }
             FromSegment::GroupEnd { instance, description, header, frames } => {

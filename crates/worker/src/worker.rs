@@ -69,7 +69,7 @@ impl Worker {
         let peers = Arc::new(Peers::new(endpoint));
         let relays = Relays::new(peers.clone(), network.clone(), Pulling::FOR_COMPONENTS);
         let news = Arc::<Notify>::default();
-        let outputs = Arc::new(Outputs::new(news.clone()));
+        let outputs = Arc::<Outputs>::default();
         let around = Surroundings {
             relays: relays.clone(),
             outputs: outputs.clone(),
