@@ -25,6 +25,8 @@ pub struct Problem<'a> {
     all_cores: f64,
     /// By worker and worker.
     paths: Vec<Vec<Option<Path>>>,
+    /// By worker: from the source.
+    source_paths: Vec<Option<Path>>,
 }
 
 /// What steps that pass raw frames to each other take of their worker.
@@ -56,9 +58,18 @@ impl<'a> Problem<'a> {
         let paths_from =
             |from| workers.iter().map(|to: &&WorkerState| to.link_from(from)).collect();
         let paths = workers.iter().map(|from| paths_from(from)).collect();
-        let unfit = Vec::new();
-        let mut problem =
-            Self { steps, workers, request, source, new, unfit, all_cores: 0.0, paths };
+        let source_paths = workers.iter().map(|to| source_path(source, &workers, to)).collect();
+        let mut problem = Self {
+            steps,
+            workers,
+            request,
+            source,
+            new,
+            unfit: Vec::new(),
+            all_cores: 0.0,
+            paths,
+            source_paths,
+        };
         problem.all_cores = (0..steps.len()).map(|step| problem.least_need(step).cores).sum();
         problem.unfit = (0..steps.len())
             .map(|step| problem.workers.iter().map(|w| problem.check(step, w).err()).collect())
@@ -160,8 +171,10 @@ impl<'a> Problem<'a> {
         let (at, need) = (self.workers[worker], self.run_need(run.clone()));
         self.fits(at, need).ok()?;
         let spread: f64 = run.clone().map(|step| self.spread(step, worker)).sum();
-        let source =
-            if run.start == 0 { self.source_link(worker) + self.to_source(worker) } else { 0.0 };
+        let source = match run.start {
+            0 => self.source_link(worker)? + self.to_source(worker),
+            _ => 0.0,
+        };
         let client = if run.end == self.steps.len() { self.to_client(worker) } else { 0.0 };
         Some(self.load(at, need) + spread + source + client)
     }
@@ -173,12 +186,14 @@ impl<'a> Problem<'a> {
         if avoided && self.new[step] { SPREAD / self.steps.len() as f64 } else { 0.0 }
     }
 
-    /// What the path from the source to the first step costs.
-    pub fn source_link(&self, worker: usize) -> f64 {
+    /// What the path from the source to the first step costs; `None`: it is full.
+    pub fn source_link(&self, worker: usize) -> Option<f64> {
         if !self.new[0] {
-            return 0.0;
+            return Some(0.0);
         }
-        weights::path(self.source_path(worker), self.source_distance(worker))
+        let path = self.source_path(worker);
+        let share = weights::share(path, self.steps[0].in_kbps)?;
+        Some(weights::path(path, self.source_distance(worker)) + share)
     }
 
     /// What the distance from the source to the first step costs.
@@ -213,7 +228,7 @@ impl<'a> Problem<'a> {
     }
 
     pub fn source_path(&self, worker: usize) -> Option<Path> {
-        self.source.nodes.iter().find_map(|node| self.workers[worker].link_back_to(node))
+        self.source_paths[worker]
     }
 
     pub fn distance(&self, from: usize, to: usize) -> Option<Kilometres> {
@@ -228,6 +243,15 @@ impl<'a> Problem<'a> {
     pub fn client_distance(&self, worker: usize) -> Option<Kilometres> {
         Some(self.request.client?.distance(self.workers[worker].position?))
     }
+}
+
+/// The path from the first of the source's nodes of which one is known. Of an origin only the way back has been
+/// measured; a worker may be the source as well.
+fn source_path(source: &SourceAt, workers: &[&WorkerState], to: &WorkerState) -> Option<Path> {
+    source.nodes.iter().find_map(|node| {
+        let publisher = workers.iter().find(|worker| worker.id == *node);
+        publisher.map_or_else(|| to.link_back_to(node), |from| to.link_from(from))
+    })
 }
 
 /// Where a step runs already.

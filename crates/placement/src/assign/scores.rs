@@ -68,7 +68,7 @@ impl Scores<'_> {
             terms.push(term(
                 Criterion::Link,
                 format!("from the source: {found}"),
-                problem.source_link(worker),
+                problem.source_link(worker).unwrap_or(f64::INFINITY),
             ));
             let found = format!("{} from the source", kilometres(problem.source_distance(worker)));
             terms.push(term(Criterion::Location, found, problem.to_source(worker)));

@@ -104,6 +104,16 @@ fn the_way_to_the_source_decides() {
     }
 }
 
+#[test]
+fn the_path_from_a_worker_that_publishes_the_source_decides() {
+    let source = SourceAt { nodes: vec![id("mill")], position: None };
+    let links = [(id("x"), link(10, 6_000, 0, 0.0)), (id("y"), link(10, 100_000, 0, 0.0))];
+    let mill = WorkerState { components: Vec::new(), links: links.into(), ..worker("mill") };
+    let workers = [mill, worker("x"), worker("y")];
+    let found = assign(&[need("a")], &source, &workers, &AssignRequest::default()).unwrap();
+    assert_eq!(places(&found), ["y"]);
+}
+
 /// One step runs at `from` already, which has no room for the next; links lead to `x` and `y`.
 fn next_hop(to_x: Link, to_y: Link) -> String {
     let from = WorkerState {
