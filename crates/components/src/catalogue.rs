@@ -1,9 +1,14 @@
 //! All components there are.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{Format, Invalid, Spec, Step, components::*};
+
+/// Characters of an error that may quote what was given.
+const MAX_WHY: usize = 256;
 
 /// A kind of component: its parameters are its fields.
 pub trait Component: Serialize + DeserializeOwned {
@@ -92,16 +97,38 @@ fn read<C: Component>(spec: &Spec) -> Result<C, Invalid> {
         let unknown: String = unknown.chars().take(64).collect();
         return Err(Invalid::new(format!("there is no parameter {unknown:?}; it takes {takes}")));
     }
-    let object = spec.parameters.iter().map(|(name, value)| (name.clone(), value.clone()));
-    serde_json::from_value(Value::Object(object.collect())).map_err(|e| Invalid::new(e.to_string()))
+    let parse = |parameters: BTreeMap<String, Value>| {
+        serde_json::from_value(Value::Object(parameters.into_iter().collect()))
+            .map_err(|e| e.to_string())
+    };
+    parse(spec.parameters.clone()).map_err(|why| {
+        // Alone, each is read as well; what else is missing is noticed only after that.
+        let culprit = spec.parameters.iter().find_map(|(name, value)| {
+            let alone: Result<C, _> = parse([(name.clone(), value.clone())].into());
+            let why = alone.err().filter(|why| !why.starts_with("missing field"))?;
+            Some(format!("{name}: {why}"))
+        });
+        Invalid::new(culprit.unwrap_or(why).chars().take(MAX_WHY).collect::<String>())
+    })
 }
 
 /// Parameters that are not set (`null`) are left out.
 fn write<C: Component>(name: &str, component: &C) -> Result<Spec, Invalid> {
     let value = serde_json::to_value(component).map_err(|e| Invalid::new(e.to_string()))?;
     let parameters = match value {
-        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-        _ => Default::default(),
+        Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()),
+        _ => return Err(Invalid::new("its parameters are no fields")),
     };
+    let parameters = parameters.map(|(name, value)| (name, rounded(value))).collect();
     Ok(Spec { component: name.to_owned(), parameters })
+}
+
+/// To six decimal places: such numbers are the same after any number of journeys through JSON, and chains are
+/// named after them.
+fn rounded(value: Value) -> Value {
+    match value.as_f64().filter(|_| value.is_f64()) {
+        // Zero has one sign.
+        Some(number) => Value::from((number * 1e6).round() / 1e6 + 0.0),
+        None => value,
+    }
 }

@@ -3,6 +3,8 @@
 
 use gibbon_components::{Chain, Format, Spec, Step, VideoFormat, Work, catalogue};
 use gibbon_media::{FrameRate, Scheme};
+use proptest::prelude::*;
+use serde_json::Value;
 use support::everything;
 
 mod support;
@@ -92,9 +94,9 @@ fn what_changes_nothing_leaves_media_untouched() {
 #[test]
 fn what_cannot_be_built_says_which_component_and_why() {
     let cases = [
-        ("blur", "component 1, blur: there is no such component; there are scale, crop"),
+        ("blur", "component 1, blur: there is no such component; there are only, scale, crop"),
         ("grayscale | scale", "component 2, scale: give width, height or both"),
-        ("scale height=abc", "expected u32"),
+        ("scale height=abc", "scale: height: invalid type: string \"abc\", expected u32"),
         ("scale height=-2", "expected u32"),
         ("scale height=90.5", "expected u32"),
         ("scale size=90", "there is no parameter \"size\"; it takes width, height"),
@@ -105,6 +107,7 @@ fn what_cannot_be_built_says_which_component_and_why() {
         ("scale width=4294967294", "is not a size"),
         ("scale height=1000", "more than 4 times as long, from 320x180"),
         ("crop width=100", "missing field `height`"),
+        ("crop width=x", "crop: width: invalid type"),
         ("crop width=322 height=90", "width=322 does not lie in pictures of width 320"),
         ("crop width=100 height=100 x=222", "x=222 width=100 does not lie"),
         ("crop width=100 height=100 y=1", "at an even place"),
@@ -235,4 +238,44 @@ fn work_costs_more_the_larger_the_pictures_are() {
     assert!((0.1..0.4).contains(&cores("mdc")), "measured: 0.2");
     assert!((0.001..0.02).contains(&cores("colour")));
     assert!(cores("denoise") > 3.0 * cores("colour"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #[test]
+    fn no_parameters_bring_a_check_down(
+        at in 0..catalogue::ALL.len(),
+        values in prop::collection::vec(value(), 8),
+        side in prop_oneof![Just(16u32), Just(640), Just(4096), any::<u32>()],
+    ) {
+        let entry = &catalogue::ALL[at];
+        let names = entry.parameters.iter().map(|(name, _)| (*name).to_owned());
+        let parameters = names.zip(values).filter(|(_, value)| !value.is_null()).collect();
+        let spec = Spec { component: entry.name.to_owned(), parameters };
+        let format = large(side, side, 25);
+        if let Ok(step) = catalogue::plan(&spec, &format) {
+            let spelt = catalogue::spell_out(&spec).unwrap();
+            let output = catalogue::plan(&spelt, &format).unwrap().output;
+            prop_assert_eq!(output.video, step.output.video);
+            prop_assert_eq!(catalogue::spell_out(&spelt).unwrap(), spelt.clone());
+            prop_assert_eq!(spelt.to_string().parse::<Spec>(), Ok(spelt.clone()));
+            let sent = serde_json::to_string(&spelt).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Spec>(&sent).unwrap(), spelt);
+            prop_assert!(step.cores.is_finite() && step.cores >= 0.0);
+        }
+    }
+}
+
+/// Something that a parameter might be given; often nothing.
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => Just(Value::Null),
+        1 => any::<i64>().prop_map(Value::from),
+        3 => (-20i64..600).prop_map(Value::from),
+        1 => (-100.0f64..100.0).prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => prop_oneof![Just("top"), Just("upper"), Just("25"), Just("hflip"), Just("logo.png")].prop_map(Value::from),
+        1 => r"\PC{0,8}".prop_map(Value::from),
+        1 => prop::collection::vec(r"\PC{0,4}", 0..3).prop_map(Value::from),
+    ]
 }

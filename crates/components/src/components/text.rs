@@ -1,7 +1,7 @@
 //! The text of cues: what is to be read, between what is WebVTT's.
 //!
-//! W3C WebVTT, section 4.2.2 (cue text): tags are between `<` and `>`, and `&…;` are character references. An
-//! open tag at the end of the text is a tag.
+//! W3C WebVTT, section 4.2.2 (cue text): tags are between `<` and `>`, and `&…;` are character references. A tag
+//! that is open ends with its line, so that it takes nothing of the cues that are shown below.
 
 /// A part of the text of a cue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub fn parts<'a>(text: &'a str) -> impl Iterator<Item = Part<'a>> {
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
         let (end, part): (usize, fn(&'a str) -> Part<'a>) = match first {
-            '<' => (rest.find('>').map_or(rest.len(), |at| at + 1), Part::Tag),
+            '<' => (tag(rest), Part::Tag),
             '&' => match reference(rest) {
                 Some(end) => (end, Part::Reference),
                 None => (1, Part::Words),
@@ -34,6 +34,15 @@ pub fn parts<'a>(text: &'a str) -> impl Iterator<Item = Part<'a>> {
         rest = after;
         Some(part(this))
     })
+}
+
+/// Where the tag at the start of `text` ends.
+fn tag(text: &str) -> usize {
+    match text.find(['>', '\n']) {
+        Some(at) if text[at..].starts_with('>') => at + 1,
+        Some(at) => at,
+        None => text.len(),
+    }
 }
 
 /// Where the character reference at the start of `text` ends, if one is there.
@@ -104,6 +113,7 @@ mod tests {
                 "AT&T & co; &unknown; A\u{1F600} &#xD800;",
             ),
             ("two\nlines <00:01.000>here <open", "two\nlines here "),
+            ("one <open\ntwo <i>", "one \ntwo "),
             ("", ""),
         ];
         for (text, read) in cases {
