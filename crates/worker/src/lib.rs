@@ -5,3 +5,4 @@
 //! input and output.
 
 pub mod ipc;
+pub mod segment;
