@@ -11,6 +11,7 @@ use gibbon_control::{
     process::{self, Common},
 };
 use gibbon_coordinator::{
+    catalogue::Catalogue,
     manager::Manager,
     nodes,
     portal::{self, Access},
@@ -20,12 +21,12 @@ use gibbon_coordinator::{
 };
 use gibbon_net::{Certificates, Endpoint, close};
 
-/// The service manager of a Gibbon network: knows its nodes, streams and sessions, selects edges, and hands
-/// sessions off from edge to edge
+/// The service manager of a Gibbon network: knows its nodes, streams and sessions, selects edges, hands
+/// sessions off from edge to edge, and builds services out of components on workers
 #[derive(Parser)]
 #[command(name = "gibbon-coordinator", version)]
 struct Options {
-    /// Where origins and edges reach it, over QUIC
+    /// Where origins, edges and workers reach it, over QUIC
     #[arg(long, env = "GIBBON_LISTEN", default_value = "127.0.0.1:4481", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where the portal listens, over HTTP. Not encrypted: beyond this machine, put it behind a proxy that is
@@ -45,7 +46,10 @@ struct Options {
     /// The token that callers of the portal must show to change something; made on first use [default: portal.token in the folder of certificates]
     #[arg(long, env = "GIBBON_PORTAL_TOKEN_FILE", value_name = "FILE")]
     portal_token_file: Option<PathBuf>,
-    /// Let anybody who reaches the portal create sessions, without the token
+    /// Services that viewers can ask for by name, in TOML [default: a few that are built in]
+    #[arg(long, env = "GIBBON_SERVICES", value_name = "FILE")]
+    services: Option<PathBuf>,
+    /// Let anybody who reaches the portal create sessions and ask for services, without the token
     #[arg(long, env = "GIBBON_OPEN_PORTAL")]
     open_portal: bool,
     #[command(flatten)]
@@ -70,13 +74,17 @@ async fn run(options: Options) -> anyhow::Result<()> {
         .with_context(|| format!("no key to sign grants with in {}", options.certs.display()))?;
     let token_file = options.portal_token_file.unwrap_or(certificates.file("portal.token"));
     let access = Access { token: Token::load_or_make(&token_file)?, open: options.open_portal };
+    let catalogue = match &options.services {
+        Some(file) => Catalogue::load(file)?,
+        None => Catalogue::built_in()?,
+    };
     // Before the term is raised: a start that fails here was none.
     let endpoint = Endpoint::node(&certificates, &coordinator_identity(), options.listen)?;
     let listener = tokio::net::TcpListener::bind(options.portal)
         .await
         .with_context(|| format!("the portal cannot listen on {}/tcp", options.portal))?;
     let term = term::begin(&options.state, process::now());
-    let service = Service::new(Manager::new(term, signer));
+    let service = Service::new(Manager::new(term, signer).offering(catalogue));
     tracing::info!(
         term = term.0,
         nodes = %endpoint.local_address()?,

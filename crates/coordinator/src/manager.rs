@@ -3,11 +3,15 @@
 //! What comes in carries the time; what is to go out is returned as [`Output`]s, to be sent in order.
 //! [`handle_time`](Manager::handle_time) is to be called every few tens of milliseconds.
 
+mod assignment;
 mod handoffs;
 mod nodes;
+mod services;
 mod sessions;
+mod transfers;
 mod upkeep;
 mod views;
+mod work;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -17,13 +21,17 @@ use gibbon_control::{
     portal::Event,
 };
 use gibbon_handoff::{Term, coordinator};
-use gibbon_media::{HandoffId, MediaTime, NodeId, Role, SessionId, StreamName};
+use gibbon_media::{HandoffId, MediaTime, NodeId, Role, ServiceId, SessionId, StreamName};
 use gibbon_placement::{Candidate, NoEdge};
 
 use crate::{
+    builder::BuildError,
+    catalogue::Catalogue,
     drain::Drains,
     handoffs::{Effect, Handoffs},
+    orders::Orders,
     registry::{Expected, Registry},
+    services::{MAX_SERVICES, Services},
     sessions::{MAX_SESSIONS, Sessions},
 };
 
@@ -84,10 +92,10 @@ pub enum Refusal {
     /// All that was to move is there.
     #[error("nothing to move: it is at {0} already")]
     AlreadyThere(NodeId),
-    /// Only edges are emptied.
-    #[error("{0} is an {1}: only an edge can be emptied")]
-    NotAnEdge(NodeId, Role),
-    /// The edge is not there to be emptied.
+    /// Only edges and workers are emptied.
+    #[error("{0} is an {1}: only an edge or a worker can be emptied")]
+    NotToBeEmptied(NodeId, Role),
+    /// The node is not there to be emptied.
     #[error("{0} is down: there is nothing to empty")]
     Down(NodeId),
     /// What the edge carries could not be moved anywhere.
@@ -100,6 +108,42 @@ pub enum Refusal {
         /// What is wrong with each other edge.
         why: NoEdge,
     },
+    /// What the worker runs could not be moved anywhere.
+    #[error("{worker} runs {components} and there is nowhere to move it: {why}")]
+    NowhereToWork {
+        /// The worker.
+        worker: NodeId,
+        /// What could not be moved.
+        components: String,
+        /// Why not.
+        why: String,
+    },
+    /// There is no such service.
+    #[error("there is no service {0}; GET /v1/services lists them")]
+    NoService(ServiceId),
+    /// The service cannot be.
+    #[error("{0}")]
+    Build(#[from] BuildError),
+    /// No worker can be had.
+    #[error("{0}")]
+    NoWorker(String),
+    /// There are too many services, or too many share a component.
+    #[error("there are {MAX_SERVICES} services, or too many of this kind, already")]
+    TooManyServices,
+    /// A service makes the stream, and has not published it.
+    #[error("{stream} is starting: service {service} has not published it yet")]
+    Starting {
+        /// The stream.
+        stream: StreamName,
+        /// The service that makes it.
+        service: ServiceId,
+    },
+    /// The stream is not for viewers.
+    #[error("{0} is a plain feed, not divided for viewers; ask for a service on it, as `mdc`")]
+    Plain(StreamName),
+    /// Components of the service are being moved.
+    #[error("components of service {0} are being moved; wait for the end of that")]
+    Moving(ServiceId),
     /// The request says something that cannot be.
     #[error("{0}")]
     OutOfBounds(String),
@@ -113,6 +157,13 @@ pub struct Manager {
     sessions: Sessions,
     handoffs: Handoffs,
     drains: Drains,
+    services: Services,
+    orders: Orders,
+    catalogue: Catalogue,
+    /// Whether something has changed that services depend on.
+    work_changed: bool,
+    /// Instances and moves begun.
+    instances_made: u64,
     /// Edges that carry too much.
     hot: BTreeSet<NodeId>,
     /// As the nodes know it.
@@ -135,6 +186,11 @@ impl Manager {
             sessions: Sessions::default(),
             handoffs: Handoffs::default(),
             drains: Drains::default(),
+            services: Services::default(),
+            orders: Orders::new(term),
+            catalogue: Catalogue::default(),
+            work_changed: false,
+            instances_made: 0,
             hot: BTreeSet::new(),
             directory: Directory::default(),
             started: None,
@@ -144,12 +200,18 @@ impl Manager {
         }
     }
 
+    /// The same, with services that have a name.
+    pub fn offering(self, catalogue: Catalogue) -> Self {
+        Self { catalogue, ..self }
+    }
+
     /// Time has passed.
     pub fn handle_time(&mut self, now: MediaTime) -> Vec<Output> {
         let slept = now.since(self.handled);
         if self.started.is_some() && slept > OVERSLEPT {
             self.registry.excuse(slept);
             self.sessions.excuse(slept);
+            self.services.excuse(slept);
         }
         self.handled = now;
         let mut effects = self.handoffs.handle_time(now);
@@ -169,6 +231,7 @@ impl Manager {
         }
         out.extend(self.outputs(now, effects));
         out.extend(self.keep_up(now, sweep));
+        out.extend(self.keep_services(now, sweep));
         out
     }
 

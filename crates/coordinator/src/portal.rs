@@ -1,5 +1,7 @@
 //! The portal: HTTP and JSON for people and programs.
 
+mod services;
+
 use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
@@ -25,7 +27,7 @@ use tokio_stream::{
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{manager::Refusal, service::Service, token::Token};
+use crate::{builder::BuildError, manager::Refusal, service::Service, token::Token};
 
 /// Longest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -39,7 +41,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub struct Access {
     /// What callers must show.
     pub token: Token,
-    /// Whether anybody may create sessions.
+    /// Whether anybody may create sessions and ask for services.
     pub open: bool,
 }
 
@@ -53,7 +55,7 @@ struct Portal {
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Gibbon portal",
-    description = "Nodes, streams, sessions and hand-offs of a Gibbon network. Calls that change \
+    description = "Nodes, streams, services, sessions and hand-offs of a Gibbon network. Calls that change \
                    something need `Authorization: Bearer TOKEN`."
 ))]
 struct Document;
@@ -70,6 +72,7 @@ pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
         .routes(routes!(start_handoff))
         .routes(routes!(handoffs))
         .routes(routes!(handoff))
+        .merge(services::routes())
         .routes(routes!(events))
         .split_for_parts();
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
@@ -110,16 +113,25 @@ impl From<Refusal> for Failure {
             Refusal::NoStream(_)
             | Refusal::NoSession(_)
             | Refusal::NoHandoff(_)
-            | Refusal::NoNode(_) => StatusCode::NOT_FOUND,
+            | Refusal::NoNode(_)
+            | Refusal::NoService(_)
+            | Refusal::Build(BuildError::NoSuchName(_)) => StatusCode::NOT_FOUND,
             Refusal::Unfit { .. }
             | Refusal::UnderWay(_)
             | Refusal::NothingToMove(_)
             | Refusal::AlreadyThere(_)
-            | Refusal::NotAnEdge(..)
+            | Refusal::NotToBeEmptied(..)
             | Refusal::Down(_)
-            | Refusal::NowhereToGo { .. } => StatusCode::CONFLICT,
-            Refusal::OutOfBounds(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::NoEdge(_) | Refusal::TooManySessions => StatusCode::SERVICE_UNAVAILABLE,
+            | Refusal::NowhereToGo { .. }
+            | Refusal::NowhereToWork { .. }
+            | Refusal::Starting { .. }
+            | Refusal::Plain(_)
+            | Refusal::Moving(_) => StatusCode::CONFLICT,
+            Refusal::OutOfBounds(_) | Refusal::Build(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::NoEdge(_)
+            | Refusal::NoWorker(_)
+            | Refusal::TooManySessions
+            | Refusal::TooManyServices => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refusal)
     }
@@ -159,10 +171,10 @@ async fn nodes(State(portal): State<Portal>) -> Json<Vec<NodeInfo>> {
     Json(portal.service.ask(|manager, now| manager.nodes(now)))
 }
 
-/// Has an edge emptied: its sessions are handed off to others, and no new ones come
+/// Has an edge or a worker emptied: its sessions or components go to others, and no new ones come
 ///
-/// Answers at once; the node's `draining` and `legs` tell how far it is. When it is empty the edge exits,
-/// unless it is to stay; at the deadline it cuts what is left. Asked for again, the newer request holds.
+/// Answers at once; the node's `draining`, and `legs` or `worker`, tell how far it is. When it is empty it
+/// exits, unless it is to stay; at the deadline it cuts what is left. Asked for again, the newer request holds.
 #[utoipa::path(
     post, path = "/v1/nodes/{node}/drain", params(("node" = String, Path)),
     request_body = DrainRequest,
@@ -170,7 +182,7 @@ async fn nodes(State(portal): State<Portal>) -> Json<Vec<NodeInfo>> {
         (status = ACCEPTED, body = NodeInfo),
         (status = UNAUTHORIZED, body = PortalError),
         (status = NOT_FOUND, description = "No such node", body = PortalError),
-        (status = CONFLICT, description = "It has legs and there is nowhere to move them, or it is no edge, or down; nothing is changed", body = PortalError),
+        (status = CONFLICT, description = "There is nowhere to move what it carries, or it is neither edge nor worker, or down; nothing is changed", body = PortalError),
         (status = UNPROCESSABLE_ENTITY, description = "Rate or deadline out of bounds", body = PortalError),
     )
 )]
@@ -186,14 +198,14 @@ async fn drain(
     Ok((StatusCode::ACCEPTED, Json(info)))
 }
 
-/// Takes back that an edge be emptied; what has been moved stays where it is
+/// Takes back that an edge or a worker be emptied; what has been moved stays where it is
 #[utoipa::path(
     delete, path = "/v1/nodes/{node}/drain", params(("node" = String, Path)),
     responses(
         (status = NO_CONTENT, description = "It is not being emptied (any more)"),
         (status = UNAUTHORIZED, body = PortalError),
         (status = NOT_FOUND, description = "No such node", body = PortalError),
-        (status = CONFLICT, description = "It is no edge", body = PortalError),
+        (status = CONFLICT, description = "It is neither edge nor worker", body = PortalError),
     )
 )]
 async fn undrain(
@@ -228,7 +240,7 @@ async fn sessions(State(portal): State<Portal>) -> Json<Vec<SessionInfo>> {
         (status = CREATED, body = SessionTicket),
         (status = UNAUTHORIZED, body = PortalError),
         (status = NOT_FOUND, description = "No such stream or edge", body = PortalError),
-        (status = CONFLICT, description = "The edge named cannot take it", body = PortalError),
+        (status = CONFLICT, description = "The edge named cannot take it, or the stream is being started, or is not for viewers", body = PortalError),
         (status = SERVICE_UNAVAILABLE, description = "No edge has room", body = PortalError),
     )
 )]

@@ -10,15 +10,21 @@ use gibbon_control::{
         Directory, Draining, FromNode, Location, NodeAddress, NodeReport, REPORT_EVERY_MS,
         StreamOrigin,
     },
-    portal::{NodeInfo, StreamInfo},
+    portal::{NodeInfo, StreamInfo, WorkerInfo},
+    work::{LinkReport, WorkReport, WorkerOffer},
 };
 use gibbon_media::{Catalog, MediaTime, NodeId, Role, StreamName};
-use gibbon_placement::{Candidate, Position};
+use gibbon_placement::{
+    Candidate, Position,
+    assign::{Link, SourceAt, WorkerState},
+};
 
 /// Nodes known at once, lost ones included.
 pub const MAX_NODES: usize = 4096;
-/// Streams that one origin may publish.
+/// Streams that one origin or worker may publish.
 pub const MAX_STREAMS: usize = 256;
+/// Paths of one worker that are looked at.
+const MAX_LINKS: usize = 64;
 /// A node whose last report is older than this is lost: four have been missed.
 pub const LOST_AFTER: Duration = Duration::from_millis(4 * REPORT_EVERY_MS);
 /// A lost node is remembered this long: others may still reach it, and then its address is needed.
@@ -43,8 +49,11 @@ pub enum NodeRefusal {
         registered: String,
     },
     /// Coordinators do not register.
-    #[error("only origins and edges register, not a {0}")]
+    #[error("only origins, edges and workers register, not a {0}")]
     Role(Role),
+    /// A worker says what it offers, and nobody else does.
+    #[error("a worker registers with what it offers, and only a worker; this is an {0}")]
+    Offer(Role),
     /// The id belongs to a node of another role.
     #[error("the id {id} is taken by a node of role {role}; choose another")]
     Taken {
@@ -59,11 +68,17 @@ pub enum NodeRefusal {
     /// Only origins publish.
     #[error("an {0} may not publish streams; only an origin may")]
     Publishes(Role),
+    /// A worker publishes what its instances make.
+    #[error("a worker may publish what its components make, and not {0}")]
+    PublishesOther(StreamName),
+    /// Only workers run components.
+    #[error("an {0} may not run components; only a worker may")]
+    Works(Role),
     /// Only edges serve sessions.
     #[error("an {0} may not serve sessions; only an edge may")]
     Serves(Role),
     /// It publishes too many streams.
-    #[error("an origin may publish {MAX_STREAMS} streams, not {0}")]
+    #[error("a node may publish {MAX_STREAMS} streams, not {0}")]
     TooManyStreams(usize),
 }
 
@@ -76,12 +91,16 @@ pub struct Node {
     failure_domain: Option<String>,
     capacity_legs: u32,
     capacity_kbps: Option<u64>,
+    /// Of a worker.
+    offer: Option<WorkerOffer>,
     /// Its newest report.
     pub report: NodeReport,
     /// By description.
     legs: [u32; 2],
     registered: MediaTime,
     reported: MediaTime,
+    /// Whether it has reported over its newest connection.
+    known: bool,
     /// Its newest connection, while that is open.
     link: Option<LinkId>,
     up: bool,
@@ -108,6 +127,19 @@ pub struct Expected {
     pub draining: bool,
 }
 
+/// What is known of a worker besides its reports.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Assigned {
+    /// Cores and memory (MiB) that what has been assigned to it is expected to take.
+    pub cores: f64,
+    /// In MiB.
+    pub memory_mib: u64,
+    /// What it is to publish and does not yet, in kbit/s.
+    pub kbps: u64,
+    /// Whether it is being emptied.
+    pub draining: bool,
+}
+
 /// All nodes.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -128,13 +160,16 @@ impl Registry {
             failure_domain,
             capacity_legs,
             capacity_kbps,
-            worker: None,
+            worker: offer,
         } = register
         else {
             return Err(NodeRefusal::NotRegistered);
         };
         if address.role == Role::Coordinator {
             return Err(NodeRefusal::Role(address.role));
+        }
+        if offer.is_some() != (address.role == Role::Worker) {
+            return Err(NodeRefusal::Offer(address.role));
         }
         let known = self.nodes.get_mut(&address.id);
         if let Some(other) = known.as_ref().filter(|n| n.up && n.address.role != address.role) {
@@ -155,10 +190,12 @@ impl Registry {
             failure_domain,
             capacity_legs,
             capacity_kbps,
+            offer,
             report,
             legs,
             registered: now,
             reported,
+            known: false,
             link,
             up,
             lost: None,
@@ -173,7 +210,7 @@ impl Registry {
     }
 
     /// A connection has closed. The node is held to be up until reports are missed, for it comes back; but
-    /// not an edge that has said that it is `leaving`: what it last reported is returned.
+    /// not an edge or worker that has said that it is `leaving`: what it last reported is returned.
     pub fn closed(
         &mut self,
         now: MediaTime,
@@ -183,7 +220,8 @@ impl Registry {
     ) -> Option<NodeReport> {
         let node = self.nodes.get_mut(node).filter(|n| n.link == Some(link))?;
         node.link = None;
-        (leaving && node.up && node.address.role == Role::Edge).then(|| node.lose(now))
+        let goes = matches!(node.address.role, Role::Edge | Role::Worker);
+        (leaving && node.up && goes).then(|| node.lose(now))
     }
 
     /// Takes a report in. Returns the one before and whether the node had been lost.
@@ -195,11 +233,12 @@ impl Registry {
     ) -> Result<(NodeReport, bool), NodeRefusal> {
         let node = self.nodes.get_mut(id).ok_or(NodeRefusal::NotRegistered)?;
         let role = node.address.role;
-        if role != Role::Origin && !report.streams.is_empty() {
-            return Err(NodeRefusal::Publishes(role));
-        }
+        may_publish(role, &report)?;
         if role != Role::Edge && !report.sessions.is_empty() {
             return Err(NodeRefusal::Serves(role));
+        }
+        if role != Role::Worker && report.work.is_some() {
+            return Err(NodeRefusal::Works(role));
         }
         if report.streams.len() > MAX_STREAMS {
             return Err(NodeRefusal::TooManyStreams(report.streams.len()));
@@ -208,7 +247,7 @@ impl Registry {
         for description in report.sessions.iter().flat_map(|s| &s.legs) {
             node.legs[description.index()] += 1;
         }
-        node.reported = now;
+        (node.reported, node.known) = (now, true);
         node.lost = None;
         let was_lost = !std::mem::replace(&mut node.up, true);
         Ok((std::mem::replace(&mut node.report, report), was_lost))
@@ -254,26 +293,26 @@ impl Registry {
         self.nodes.values().filter(|node| node.up)
     }
 
-    /// What every node is to know of the others.
-    pub fn directory(&self) -> Directory {
+    /// What every node is to know of the others; `made` are the streams that workers are to be asked for.
+    pub fn directory(&self, made: impl Iterator<Item = StreamOrigin>) -> Directory {
+        let origins = self.streams().map(|(origin, catalog)| StreamOrigin {
+            stream: catalog.stream.clone(),
+            origin: origin.clone(),
+        });
         Directory {
             nodes: self.up().map(|node| node.address.clone()).collect(),
-            streams: self
-                .streams()
-                .map(|(origin, catalog)| StreamOrigin {
-                    stream: catalog.stream.clone(),
-                    origin: origin.clone(),
-                })
-                .collect(),
+            streams: origins.chain(made).collect(),
         }
     }
 
-    /// Every stream that is published now, with its origin.
+    /// Every stream that an origin publishes now.
     pub fn streams(&self) -> impl Iterator<Item = (&NodeId, &Catalog)> {
-        self.up().flat_map(|n| n.report.streams.iter().map(|catalog| (&n.address.id, catalog)))
+        self.up()
+            .filter(|node| node.address.role == Role::Origin)
+            .flat_map(|n| n.report.streams.iter().map(|catalog| (&n.address.id, catalog)))
     }
 
-    /// Who publishes `stream`, and how it is made up.
+    /// Which origin publishes `stream`, and how it is made up.
     pub fn stream(&self, stream: &StreamName) -> Option<(&NodeId, &Catalog)> {
         self.streams().find(|(_, catalog)| catalog.stream == *stream)
     }
@@ -310,11 +349,57 @@ impl Registry {
         self.nodes.values().map(candidate).collect()
     }
 
+    /// The origins of `stream`, as placement takes them.
+    pub fn source(&self, stream: &StreamName) -> SourceAt {
+        let published = self.streams().filter(|(_, catalog)| catalog.stream == *stream);
+        let nodes: Vec<_> = published.map(|(origin, _)| origin.clone()).collect();
+        let first = nodes.first().and_then(|id| self.nodes.get(id));
+        SourceAt { position: first.and_then(|node| node.location).map(position), nodes }
+    }
+
+    /// Workers that can be given orders: connected, and known by a report since.
+    pub fn workers(&self) -> impl Iterator<Item = &NodeId> {
+        self.up().filter(|node| node.is_at_work()).map(|node| &node.address.id)
+    }
+
+    /// The failure domain that a node declares.
+    pub fn domain(&self, id: &NodeId) -> Option<&String> {
+        self.nodes.get(id)?.failure_domain.as_ref()
+    }
+
+    /// All workers as placement takes them, in order of id; `assigned(id)` is what is not in their reports.
+    pub fn worker_states(&self, assigned: impl Fn(&NodeId) -> Assigned) -> Vec<WorkerState> {
+        let state = |node: &Node| {
+            let offer = node.offer.as_ref()?;
+            let assigned = assigned(&node.address.id);
+            let idle = WorkReport::default();
+            let work = node.report.work.as_ref().unwrap_or(&idle);
+            let links = work.links.iter().take(MAX_LINKS);
+            Some(WorkerState {
+                id: node.address.id.clone(),
+                up: node.up && node.is_at_work(),
+                draining: assigned.draining,
+                domain: node.failure_domain.clone(),
+                components: offer.components.clone(),
+                cores: finite(offer.cores),
+                busy_cores: finite(work.busy_cores).max(assigned.cores),
+                memory_mib: offer.memory_mib,
+                used_memory_mib: work.memory_mib.max(assigned.memory_mib),
+                position: node.location.map(position),
+                uplink_kbps: offer.uplink_kbps,
+                sent_kbps: work.sent_kbps.saturating_add(assigned.kbps),
+                links: links.map(|report| (report.node.clone(), link(report))).collect(),
+            })
+        };
+        self.nodes.values().filter_map(state).collect()
+    }
+
     /// For the portal.
     pub fn nodes_info(
         &self,
         now: MediaTime,
         draining: impl Fn(&NodeId) -> Option<Draining>,
+        assigned: impl Fn(&NodeId) -> Assigned,
     ) -> Vec<NodeInfo> {
         let info = |node: &Node| NodeInfo {
             id: node.address.id.clone(),
@@ -333,29 +418,75 @@ impl Registry {
             downstreams: node.report.downstreams,
             upstreams: node.report.upstreams.clone(),
             report_age_ms: now.since(node.reported).as_millis() as u64,
-            worker: None,
+            worker: node.worker_info(|| assigned(&node.address.id)),
         };
         self.nodes.values().map(info).collect()
     }
+}
 
-    /// For the portal; `watched(stream)` sessions watch a stream.
-    pub fn streams_info(&self, watched: impl Fn(&StreamName) -> u32) -> Vec<StreamInfo> {
-        self.streams()
-            .map(|(origin, catalog)| StreamInfo {
-                stream: catalog.stream.clone(),
-                origin: origin.clone(),
-                source: None,
-                scheme: catalog.scheme,
-                video: catalog
-                    .video
-                    .as_ref()
-                    .map(|v| format!("{}x{}@{}", v.width, v.height, v.rate)),
-                audio: catalog.audio.is_some(),
-                text: catalog.text.as_ref().map(|text| text.language.clone()),
-                sessions: watched(&catalog.stream),
-            })
-            .collect()
+impl Node {
+    fn is_at_work(&self) -> bool {
+        self.offer.is_some() && self.link.is_some() && self.known
     }
+
+    fn worker_info(&self, assigned: impl FnOnce() -> Assigned) -> Option<WorkerInfo> {
+        let offer = self.offer.clone()?;
+        let work = self.report.work.clone().unwrap_or_default();
+        Some(WorkerInfo {
+            offer,
+            busy_cores: work.busy_cores,
+            reserved_cores: work.busy_cores.max(assigned().cores),
+            used_mib: work.memory_mib,
+            sent_kbps: work.sent_kbps,
+            instances: work.instances.len() as u32,
+            links: work.links,
+        })
+    }
+}
+
+/// Whether a node of this role may publish what it reports: a worker only what instances in the same report
+/// make. Others pull from it only what has been assigned to it.
+fn may_publish(role: Role, report: &NodeReport) -> Result<(), NodeRefusal> {
+    match role {
+        Role::Origin => Ok(()),
+        Role::Worker => {
+            let instances = report.work.iter().flat_map(|work| &work.instances);
+            let made: BTreeSet<_> = instances.map(|i| i.spec.chain.stream()).collect();
+            let other = report.streams.iter().find(|catalog| !made.contains(&catalog.stream));
+            other.map_or(Ok(()), |c| Err(NodeRefusal::PublishesOther(c.stream.clone())))
+        }
+        _ if report.streams.is_empty() => Ok(()),
+        role => Err(NodeRefusal::Publishes(role)),
+    }
+}
+
+/// For the portal: a stream that `origin` publishes.
+pub fn stream_info(origin: &NodeId, catalog: &Catalog, sessions: u32) -> StreamInfo {
+    let video = catalog.video.as_ref();
+    StreamInfo {
+        stream: catalog.stream.clone(),
+        origin: origin.clone(),
+        source: None,
+        scheme: catalog.scheme,
+        video: video.map(|v| format!("{}x{}@{}", v.width, v.height, v.rate)),
+        audio: catalog.audio.is_some(),
+        text: catalog.text.as_ref().map(|text| text.language.clone()),
+        sessions,
+    }
+}
+
+fn link(report: &LinkReport) -> Link {
+    Link {
+        rtt: Duration::from_micros(report.rtt_us),
+        loss: finite(report.loss).min(1.0),
+        bandwidth_kbps: report.bandwidth_kbps,
+        load_kbps: report.load_kbps,
+    }
+}
+
+/// A worker may report anything.
+fn finite(figure: f64) -> f64 {
+    if figure.is_finite() { figure.max(0.0) } else { 0.0 }
 }
 
 /// A location as placement takes it.

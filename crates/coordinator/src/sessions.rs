@@ -154,6 +154,8 @@ pub struct Created {
 pub struct Sessions {
     sessions: BTreeMap<SessionId, Session>,
     tallies: Tallies,
+    /// Sessions that watch each stream.
+    watching: BTreeMap<StreamName, u32>,
     /// Sessions that were ended, and when.
     ended: BTreeMap<SessionId, MediaTime>,
 }
@@ -174,7 +176,7 @@ impl Sessions {
             ..Session::new(stream, now)
         };
         self.tallies.count(&session, 1);
-        self.sessions.insert(id, session);
+        self.insert(id, session);
         Some(())
     }
 
@@ -202,7 +204,7 @@ impl Sessions {
                 if self.sessions.len() >= MAX_SESSIONS {
                     continue;
                 }
-                self.sessions.insert(id, Session::new(report.stream.clone(), now));
+                self.insert(id, Session::new(report.stream.clone(), now));
                 new.push(id);
             }
             let mut serves = [false; 2];
@@ -276,6 +278,11 @@ impl Sessions {
         self.sessions.iter().map(|(id, session)| (*id, session))
     }
 
+    /// How many sessions watch `stream`.
+    pub fn watching(&self, stream: &StreamName) -> u32 {
+        self.watching.get(stream).copied().unwrap_or(0)
+    }
+
     /// What the sessions mean for `edge`.
     pub fn tally(&self, edge: &NodeId) -> Tally {
         self.tallies.0.get(edge).copied().unwrap_or_default()
@@ -299,12 +306,21 @@ impl Sessions {
         Some(changed)
     }
 
+    fn insert(&mut self, id: SessionId, session: Session) {
+        *self.watching.entry(session.stream.clone()).or_default() += 1;
+        self.sessions.insert(id, session);
+    }
+
     fn forget(&mut self, id: SessionId) -> bool {
-        let session = self.sessions.remove(&id);
-        if let Some(session) = &session {
-            self.tallies.count(session, -1);
+        let Some(session) = self.sessions.remove(&id) else { return false };
+        self.tallies.count(&session, -1);
+        if let Some(watching) = self.watching.get_mut(&session.stream) {
+            *watching -= 1;
+            if *watching == 0 {
+                self.watching.remove(&session.stream);
+            }
         }
-        session.is_some()
+        true
     }
 }
 

@@ -137,7 +137,7 @@ fn with_nowhere_to_go_an_edge_is_not_emptied_and_nothing_changes() {
     assert_eq!(drain(&mut network, "edge-a", 20.0), Ok(()), "an edge without legs may leave");
     assert_eq!(drain(&mut network, "edge-x", 20.0), Err(Refusal::NoNode(id("edge-x"))));
     assert_eq!(drain(&mut network, "edge-b", 20.0), Err(Refusal::Down(id("edge-b"))));
-    assert!(matches!(drain(&mut network, "studio", 20.0), Err(Refusal::NotAnEdge(..))));
+    assert!(matches!(drain(&mut network, "studio", 20.0), Err(Refusal::NotToBeEmptied(..))));
     assert!(matches!(drain(&mut network, "edge-a", 0.0), Err(Refusal::OutOfBounds(_))));
 }
 

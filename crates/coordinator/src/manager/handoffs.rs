@@ -166,7 +166,7 @@ impl Manager {
             session.handed_off = true;
             session.care.begins(now, plan.cause);
         }
-        let group = self.registry.stream(&plan.stream).map_or(USUAL_GROUP, |(_, catalog)| {
+        let group = self.stream(&plan.stream).map_or(USUAL_GROUP, |(_, catalog)| {
             let [zero, one] = Description::BOTH.map(|d| catalog.grid(d).duration());
             zero.max(one)
         });

@@ -30,6 +30,8 @@ impl Manager {
             _ => return Err(NodeRefusal::NotRegistered),
         };
         let came = self.registry.register(now, link, register)?;
+        // What it was told before may not have reached it.
+        self.orders.forget(&id);
         let mut out = vec![self.registered(&id)];
         if came {
             out.push(Output::Event(Event::Node { id: id.clone(), up: true }));
@@ -73,6 +75,7 @@ impl Manager {
     ) -> Vec<Effect> {
         self.sessions.edge_reports(now, &id, &older.sessions, &[]);
         self.drains.gone(&id);
+        out.extend(self.worker_lost(now, &id));
         let effects = self.handoffs.node_lost(now, &id);
         out.push(Output::Event(Event::Node { id, up: false }));
         effects
@@ -98,7 +101,10 @@ impl Manager {
             }
             FromNode::Edge { session, answer } => Ok(self.edge_answers(now, session, answer)),
             FromNode::Client { session, report } => Ok(self.client_reports(now, session, report)),
-            FromNode::Work(_) => Ok(Vec::new()),
+            FromNode::Work(_) if role != Some(Role::Worker) => {
+                Err(NodeRefusal::Works(role.unwrap_or(Role::Origin)))
+            }
+            FromNode::Work(answer) => Ok(self.worker_answers(now, node, &answer)),
         }
     }
 
@@ -110,6 +116,7 @@ impl Manager {
     ) -> Result<Vec<Output>, NodeRefusal> {
         let (sessions, streams) = (report.sessions.clone(), report.streams.clone());
         let draining = report.draining;
+        let work = report.work.clone();
         let (older, was_lost) = self.registry.report(now, node, report)?;
         let mut out = vec![self.registered(node)];
         if was_lost {
@@ -121,12 +128,15 @@ impl Manager {
         if was_lost || older.streams != streams {
             self.spread_directory(&mut out);
         }
+        if let Some(work) = &work {
+            out.extend(self.worker_reports(now, node, work, &streams));
+        }
         let was_draining = self.drains.of(node);
         if let Some(message) = self.drains.reported(now, node, draining) {
             out.push(Output::ToNode { node: node.clone(), message });
         }
         if was_draining.is_some() != self.drains.of(node).is_some() {
-            tracing::info!(%node, draining = draining.is_some(), "as the edge says");
+            tracing::info!(%node, draining = draining.is_some(), "as the node says");
         }
         Ok(out)
     }
@@ -163,7 +173,7 @@ impl Manager {
 
     /// Tells every node of the others, if something has changed.
     pub(super) fn spread_directory(&mut self, out: &mut Vec<Output>) -> bool {
-        let directory = self.registry.directory();
+        let directory = self.registry.directory(self.services.named());
         if directory == self.directory {
             return false;
         }
@@ -178,7 +188,7 @@ impl Manager {
         true
     }
 
-    /// Somebody wants an edge emptied. Changes nothing if there is nowhere to go.
+    /// Somebody wants an edge or a worker emptied. Changes nothing if there is nowhere to go.
     pub fn drain(
         &mut self,
         now: MediaTime,
@@ -186,25 +196,28 @@ impl Manager {
         request: &DrainRequest,
     ) -> Result<(NodeInfo, Vec<Output>), Refusal> {
         let draining = drain::requested(request).map_err(Refusal::OutOfBounds)?;
-        self.check_drain(edge)?;
+        match self.check_empties(edge)? {
+            Role::Worker => self.check_drain_of_worker(now, edge)?,
+            _ => self.check_drain(edge)?,
+        }
         let Draining { within_ms, rate, stay } = draining;
-        tracing::info!(%edge, within_ms, rate, stay, "an edge is to be emptied");
+        tracing::info!(%edge, within_ms, rate, stay, "a node is to be emptied");
         let message = self.drains.order(now, edge, draining);
         let info = self.nodes(now).into_iter().find(|info| info.id == *edge);
         let info = info.ok_or_else(|| Refusal::NoNode(edge.clone()))?;
         Ok((info, vec![Output::ToNode { node: edge.clone(), message }]))
     }
 
-    fn check_edge(&self, edge: &NodeId) -> Result<(), Refusal> {
-        let address = self.registry.address(edge).ok_or_else(|| Refusal::NoNode(edge.clone()))?;
+    /// The role of a node that can be emptied.
+    fn check_empties(&self, node: &NodeId) -> Result<Role, Refusal> {
+        let address = self.registry.address(node).ok_or_else(|| Refusal::NoNode(node.clone()))?;
         match address.role {
-            Role::Edge => Ok(()),
-            role => Err(Refusal::NotAnEdge(edge.clone(), role)),
+            role @ (Role::Edge | Role::Worker) => Ok(role),
+            role => Err(Refusal::NotToBeEmptied(node.clone(), role)),
         }
     }
 
     fn check_drain(&self, edge: &NodeId) -> Result<(), Refusal> {
-        self.check_edge(edge)?;
         let candidates = self.candidates();
         let candidate = candidates.iter().find(|candidate| candidate.id == *edge);
         let candidate = candidate.filter(|candidate| candidate.up);
@@ -217,12 +230,12 @@ impl Manager {
         }
     }
 
-    /// An edge that was to be emptied is wanted again.
+    /// A node that was to be emptied is wanted again.
     pub fn undrain(&mut self, now: MediaTime, edge: &NodeId) -> Result<Vec<Output>, Refusal> {
-        self.check_edge(edge)?;
+        self.check_empties(edge)?;
         let told = self.drains.take_back(now, edge);
         if told.is_some() {
-            tracing::info!(%edge, "an edge is wanted again");
+            tracing::info!(%edge, "a node is wanted again");
         }
         Ok(told.map(|message| Output::ToNode { node: edge.clone(), message }).into_iter().collect())
     }

@@ -7,7 +7,7 @@ use gibbon_control::{
     node::NodeAddress,
     portal::{Event, SessionRequest, SessionTicket},
 };
-use gibbon_media::{MediaTime, NodeId, Placement, SessionId};
+use gibbon_media::{MediaTime, NodeId, Placement, Scheme, SessionId, StreamName};
 use gibbon_placement::{
     Candidate, Position, Request, Unfit, select_edge, select_pair, select_partner, select_standbys,
 };
@@ -28,9 +28,7 @@ impl Manager {
         request: SessionRequest,
     ) -> Result<(SessionTicket, Vec<Output>), Refusal> {
         let stream = request.stream.clone();
-        if self.registry.stream(&stream).is_none() {
-            return Err(Refusal::NoStream(stream));
-        }
+        self.check_watchable(&stream)?;
         let candidates = self.candidates();
         let (edges, placement) = self.place(&candidates, &request)?;
         let client = request.location.map(position);
@@ -54,6 +52,22 @@ impl Manager {
             standbys: self.addresses(&standbys),
         };
         Ok((ticket, vec![Output::Event(Event::Session { session, up: true })]))
+    }
+
+    /// Whether `stream` is one that viewers can watch now.
+    fn check_watchable(&self, stream: &StreamName) -> Result<(), Refusal> {
+        match self.stream(stream) {
+            Some((_, catalog)) if catalog.scheme == Scheme::Plain => {
+                Err(Refusal::Plain(stream.clone()))
+            }
+            Some(_) => Ok(()),
+            None => Err(match self.services.making(stream).first() {
+                Some((service, _)) => {
+                    Refusal::Starting { stream: stream.clone(), service: *service }
+                }
+                None => Refusal::NoStream(stream.clone()),
+            }),
+        }
     }
 
     /// Forgets a session.

@@ -4,7 +4,7 @@ use gibbon_control::portal::{ClientInfo, HandoffInfo, Health, NodeInfo, SessionI
 use gibbon_media::{HandoffId, MediaTime, NodeId, SessionId};
 
 use super::{Manager, Refusal};
-use crate::sessions::Session;
+use crate::{registry::stream_info, sessions::Session};
 
 impl Manager {
     /// Whether all is well.
@@ -14,14 +14,21 @@ impl Manager {
 
     /// All nodes, those lost of late included.
     pub fn nodes(&self, now: MediaTime) -> Vec<NodeInfo> {
-        self.registry.nodes_info(now, |edge| self.drains.of(edge))
+        self.registry.nodes_info(now, |node| self.drains.of(node), |worker| self.assigned(worker))
     }
 
     /// All streams.
     pub fn streams(&self) -> Vec<StreamInfo> {
-        self.registry.streams_info(|stream| {
-            self.sessions.iter().filter(|(_, session)| session.stream == *stream).count() as u32
-        })
+        let watched = |stream| self.sessions.watching(stream);
+        let published = self
+            .registry
+            .streams()
+            .map(|(origin, catalog)| stream_info(origin, catalog, watched(&catalog.stream)));
+        let made = self.services.streams().map(|(instance, catalog)| StreamInfo {
+            source: Some(instance.spec.chain.source.clone()),
+            ..stream_info(&instance.worker, catalog, watched(&instance.stream))
+        });
+        published.chain(made).collect()
     }
 
     /// All sessions.
@@ -36,12 +43,13 @@ impl Manager {
     }
 
     fn session_info(&self, id: SessionId, session: &Session) -> SessionInfo {
+        let (origin, service, modules) = self.path_of(&session.stream);
         SessionInfo {
             session: id,
             stream: session.stream.clone(),
-            origin: self.registry.stream(&session.stream).map(|(origin, _)| origin.clone()),
-            service: None,
-            modules: Vec::new(),
+            origin,
+            service,
+            modules,
             edges: session.legs().map(Option::<&NodeId>::cloned),
             placement: session.placement.unwrap_or_default(),
             priority: session.priority,
