@@ -1,6 +1,6 @@
 //! The child process of one segment: it is started, spoken to and ended here.
 
-use std::{io, path::PathBuf, process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use gibbon_worker::ipc::{FromSegment, Message};
@@ -15,14 +15,10 @@ const MAX_WAITING: usize = 32;
 /// A segment whose input has ended has this long to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
-/// How segments are started.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// This program.
-    pub executable: PathBuf,
-    /// What makes it a segment.
-    pub arguments: Vec<String>,
-}
+/// This program, even if its file has been replaced since it was started.
+const EXECUTABLE: &str = "/proc/self/exe";
+/// What it is called in lists of processes.
+const NAME: &str = "gibbon-worker";
 
 /// A running child. Dropping it kills it.
 pub struct Child {
@@ -34,9 +30,10 @@ pub struct Child {
 }
 
 impl Child {
-    pub fn start(program: &Program) -> io::Result<Self> {
-        let mut command = Command::new(&program.executable);
-        command.args(&program.arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    /// Starts this program with the arguments that make it a segment.
+    pub fn start(arguments: &[String]) -> io::Result<Self> {
+        let mut command = Command::new(EXECUTABLE);
+        command.arg0(NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A Ctrl-C is for this process: it drains, and its segments work meanwhile.
         command.process_group(0).kill_on_drop(true);
         // Options of this process are none of a segment's.

@@ -26,10 +26,10 @@ use gibbon_control::{
 };
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
+use gibbon_worker::segment;
 use tokio::sync::mpsc;
 
 use crate::{
-    child::Program,
     drain::End,
     worker::{Machine, Worker},
 };
@@ -46,6 +46,9 @@ struct Cli {
 enum Command {
     /// Run components for the network, as the coordinator says
     Run(Box<Run>),
+    /// What this program starts for each segment: media over standard input and output
+    #[command(hide = true)]
+    Segment(Segment),
 }
 
 #[derive(clap::Args)]
@@ -105,6 +108,15 @@ struct Run {
     common: Common,
 }
 
+#[derive(clap::Args)]
+struct Segment {
+    /// Address space that it may take, in MiB
+    #[arg(long, value_name = "MIB")]
+    memory: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
 const EXAMPLES: &str = "Example:
   gibbon-worker run --id worker-1 --listen 127.0.0.1:4484 --coordinator 127.0.0.1:4481
 
@@ -147,6 +159,10 @@ fn start() -> anyhow::Result<ExitCode> {
                 .build()?
                 .block_on(run(*options))
         }
+        Command::Segment(options) => {
+            options.common.start_logging()?;
+            segment::run(options.memory)
+        }
     }
 }
 
@@ -162,7 +178,7 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
     let address = process::advertised(bound, options.advertise);
-    let machine = machine(&options)?;
+    let machine = machine(&options);
     let worker = Worker::new(options.id.clone(), endpoint.clone(), offer.clone(), machine);
     let registration = link::Registration {
         coordinator: options.coordinator,
@@ -211,17 +227,19 @@ fn offer(options: &Run) -> anyhow::Result<WorkerOffer> {
     Ok(WorkerOffer { components, cores, memory_mib, uplink_kbps: options.uplink_kbps })
 }
 
-fn machine(options: &Run) -> anyhow::Result<Machine> {
-    let executable = std::env::current_exe().context("cannot tell where this program is")?;
+fn machine(options: &Run) -> Machine {
     let format = match options.common.log_format {
         process::LogFormat::Human => "human",
         process::LogFormat::Json => "json",
     };
-    let arguments = ["segment", "--memory", &options.segment_memory.to_string()];
-    let logging = ["--log", &options.common.log, "--log-format", format];
-    let arguments = arguments.into_iter().chain(logging).map(str::to_owned).collect();
-    let program = Program { executable, arguments };
-    Ok(Machine { program, assets: options.assets.clone(), font: options.font.clone() })
+    let memory = options.segment_memory.to_string();
+    let log = &options.common.log;
+    let arguments = ["segment", "--memory", &memory, "--log", log, "--log-format", format];
+    Machine {
+        arguments: arguments.map(str::to_owned).into(),
+        assets: options.assets.clone(),
+        font: options.font.clone(),
+    }
 }
 
 /// Each signal to stop.

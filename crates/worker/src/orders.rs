@@ -13,6 +13,9 @@ use gibbon_media::{FrameRate, InstanceId, StreamName};
 
 /// Memory that an instance takes at least, in MiB: what is expected of one that has just been started, too.
 pub const INSTANCE_MIB: u64 = 64;
+/// Bytes of all that is said of the instances in JSON: what a worker runs it reports, in one message
+/// ([`gibbon_net::wire::MAX_JSON`]).
+const MAX_SAID: usize = 512 * 1024;
 /// Characters of a reason.
 const MAX_WHY: usize = 400;
 
@@ -152,6 +155,8 @@ struct Selection<'a> {
     running: &'a BTreeSet<InstanceId>,
     /// Memory that those accepted so far and those that run take, in MiB.
     claimed_mib: u64,
+    /// Bytes that are said of those accepted so far.
+    said: usize,
     accepted: Vec<InstanceSpec>,
     refused: Vec<Refused>,
 }
@@ -160,7 +165,7 @@ impl<'a> Selection<'a> {
     fn new(means: &'a Means<'a>, running: &'a BTreeSet<InstanceId>) -> Self {
         // Those that have just been started do not show in what is in use.
         let claimed_mib = means.used_mib.max(running.len() as u64 * INSTANCE_MIB);
-        Self { means, running, claimed_mib, accepted: Vec::new(), refused: Vec::new() }
+        Self { means, running, claimed_mib, said: 0, accepted: Vec::new(), refused: Vec::new() }
     }
 
     /// Those accepted, each after the one that it hangs on, and those refused.
@@ -194,6 +199,7 @@ impl<'a> Selection<'a> {
         if !self.running.contains(&spec.instance) {
             self.claimed_mib += INSTANCE_MIB;
         }
+        self.said += length(&spec);
         self.accepted.push(spec);
     }
 
@@ -215,6 +221,7 @@ impl<'a> Selection<'a> {
             .or_else(|| self.fault_of_input(spec))
             .or_else(|| self.missing_asset(spec))
             .or_else(|| self.lack_of_memory(spec))
+            .or_else(|| self.too_much_said(spec))
     }
 
     fn fault_of_chain(&self, spec: &InstanceSpec) -> Option<String> {
@@ -266,6 +273,16 @@ impl<'a> Selection<'a> {
         let lacks = !self.running.contains(&spec.instance) && self.claimed_mib + INSTANCE_MIB > has;
         lacks.then(|| format!("{} of {has} MiB of memory are taken", self.claimed_mib))
     }
+
+    fn too_much_said(&self, spec: &InstanceSpec) -> Option<String> {
+        let too_much = self.said + length(spec) > MAX_SAID;
+        too_much.then(|| format!("reports would be too long: {MAX_SAID} bytes are for instances"))
+    }
+}
+
+/// Bytes of what is said of an instance.
+fn length(spec: &InstanceSpec) -> usize {
+    serde_json::to_vec(spec).map_or(0, |json| json.len())
 }
 
 /// Media of all kinds.
@@ -490,5 +507,22 @@ mod tests {
         let mut orders = Orders::default();
         let taken = offered.take(&mut orders, order(1, &instances)).unwrap();
         assert_eq!((orders.instances().count(), whys(&taken).len()), (MAX_INSTANCES, 3));
+    }
+    #[test]
+    fn no_more_is_run_than_can_be_reported() {
+        let offered = Offered { memory_mib: u64::MAX, ..offered() };
+        let service = gibbon_control::work::ServiceRef {
+            service: gibbon_media::ServiceId(1),
+            name: Some("n".repeat(MAX_SAID / 2)),
+            priority: Default::default(),
+            keep: false,
+            standby: false,
+        };
+        let [a, b, c] = [1, 2, 3].map(|id| spec(id, &[SCALE], source()));
+        let long = |spec| InstanceSpec { services: vec![service.clone()], ..spec };
+        let mut orders = Orders::default();
+        let taken = offered.take(&mut orders, order(1, &[long(a), long(b), c])).unwrap();
+        assert!(matches!(whys(&taken)[..], [(2, why)] if why.contains("too long")), "{taken:?}");
+        assert_eq!(orders.instances().count(), 2);
     }
 }

@@ -170,3 +170,87 @@ impl Outputs {
         self.lock().values().map(|output| output.subscribers.count()).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use gibbon_media::{FrameFlags, GroupId, MediaTime, Medium, ProducerId, Scheme, TextTrack};
+
+    use super::*;
+
+    const ONE: InstanceId = InstanceId(1);
+
+    fn catalog() -> Catalog {
+        Catalog {
+            stream: "live/bbb/0".parse().unwrap(),
+            scheme: Scheme::Plain,
+            created: MediaTime(0),
+            grids: Catalog::grids_of(Scheme::Plain, Duration::from_secs(1)),
+            video: None,
+            audio: None,
+            text: Some(TextTrack { language: "en".to_owned() }),
+            host: String::new(),
+        }
+    }
+
+    fn place(group: u64, producer: u64) -> Place {
+        let (group, producer) = (GroupId(group), ProducerId(producer));
+        let header = GroupHeader { medium: Medium::Text, group, producer, published_us: 0 };
+        Place { description: Description::Zero, header }
+    }
+
+    fn put(outputs: &Outputs, place: Place, index: u32) -> bool {
+        let payload = Bytes::from_static(b"{}");
+        let frame = Frame { time: MediaTime(5_000_000), flags: FrameFlags::KEY, payload };
+        outputs.put(ONE, &catalog(), place, index, frame)
+    }
+
+    #[test]
+    fn a_stream_is_there_from_its_first_frame_on_until_it_is_withdrawn() {
+        let outputs = Outputs::default();
+        outputs.complete(ONE, &catalog(), place(4, 7), 1);
+        assert!(outputs.catalogs().is_empty() && outputs.by(ONE).is_none());
+        assert!(put(&outputs, place(5, 7), 0));
+        assert_eq!(outputs.catalogs(), [catalog()]);
+        let output = outputs.stream(&catalog().stream).unwrap();
+        outputs.keep(&BTreeSet::from([ONE]));
+        assert!(!*output.withdrawn.borrow());
+        outputs.keep(&BTreeSet::new());
+        assert!(*output.withdrawn.borrow());
+        assert!(outputs.stream(&catalog().stream).is_none() && outputs.catalogs().is_empty());
+    }
+
+    #[test]
+    fn a_segment_started_anew_goes_on_with_the_first_group_that_the_old_one_had_not_begun() {
+        let outputs = Outputs::default();
+        assert!(put(&outputs, place(5, 7), 0));
+        let before = outputs.by(ONE).unwrap();
+        assert!(!put(&outputs, place(5, 8), 0), "of two producers");
+        assert!(put(&outputs, place(6, 8), 0));
+        outputs.complete(ONE, &catalog(), place(6, 8), 1);
+        assert!(Arc::ptr_eq(&before, &outputs.by(ONE).unwrap()), "subscribers stay");
+        let groups = before.tracks[0].ring(Medium::Text).groups();
+        let whole: Vec<bool> = groups.iter().map(|group| group.is_complete()).collect();
+        assert_eq!(whole, [false, true]);
+    }
+
+    #[test]
+    fn frames_out_of_order_are_not_published() {
+        let outputs = Outputs::default();
+        assert!(!put(&outputs, place(5, 7), 1), "a hole");
+        assert!(put(&outputs, place(5, 7), 0));
+        assert!(!put(&outputs, place(5, 7), 0), "once is enough");
+    }
+
+    #[test]
+    fn a_stream_that_is_made_of_something_else_now_is_another() {
+        let outputs = Outputs::default();
+        assert!(put(&outputs, place(5, 7), 0));
+        let before = outputs.by(ONE).unwrap();
+        let other = Catalog { created: MediaTime(1), ..catalog() };
+        outputs.complete(ONE, &other, place(5, 7), 1);
+        assert!(*before.withdrawn.borrow());
+    }
+}

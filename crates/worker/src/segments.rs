@@ -12,7 +12,6 @@ use gibbon_relay::Relays;
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    child::Program,
     orders::{Segment, Taken},
     outputs::Outputs,
     supervisor::{self, State},
@@ -24,8 +23,8 @@ pub struct Surroundings {
     pub relays: Arc<Relays>,
     /// Where their output goes.
     pub outputs: Arc<Outputs>,
-    /// How they are started.
-    pub program: Program,
+    /// What this program is to be started with as a segment.
+    pub arguments: Vec<String>,
     /// Folder with files that components may use.
     pub assets: PathBuf,
     /// Font for text in pictures.

@@ -111,15 +111,9 @@ impl Known {
     ) -> InstanceReport {
         let status = self.statuses.get(&spec.instance);
         let published = around.outputs.by(spec.instance);
-        // The work of one that publishes is done only when others can have it.
-        let publishes = published.is_some() && self.begun.contains(&spec.instance);
-        let state = match (&self.down, status.map(|status| &status.state)) {
-            (Some(why), _) => InstanceState::Restarting { why: why.clone() },
-            (None, Some(failed @ InstanceState::Failed { .. })) => failed.clone(),
-            (None, _) if spec.publish && publishes => InstanceState::Running,
-            (None, Some(state)) if !spec.publish => state.clone(),
-            _ => InstanceState::Starting,
-        };
+        let out = published.is_some() && self.begun.contains(&spec.instance);
+        let out = spec.publish.then_some(out);
+        let state = state(self.down.as_deref(), status.map(|status| &status.state), out);
         let sockets = status.map(|status| (status.input.clone(), status.output.clone()));
         let (input, output) = sockets.unwrap_or_default();
         let stream = match &spec.input {
@@ -147,6 +141,19 @@ impl Known {
 
     fn source(&self) -> Option<NodeId> {
         self.relays.iter().find_map(|relay| relay.source())
+    }
+}
+
+/// How an instance is: by why its segment is down, by what the segment says of it, and, if it publishes, by
+/// whether something of it is `out`: only then its work is done.
+fn state(down: Option<&str>, said: Option<&InstanceState>, out: Option<bool>) -> InstanceState {
+    match (down, said, out) {
+        (Some(why), ..) => InstanceState::Restarting { why: why.to_owned() },
+        (None, Some(failed @ InstanceState::Failed { .. }), _) => failed.clone(),
+        (None, _, Some(true)) | (None, Some(InstanceState::Running), None) => {
+            InstanceState::Running
+        }
+        _ => InstanceState::Starting,
     }
 }
 
@@ -246,7 +253,7 @@ struct Attendance<'a> {
 impl Attendance<'_> {
     /// Starts a child and stays with it. Says why it is lost; `None` if it was ended.
     async fn until_its_end(&self, wanted: &mut watch::Receiver<Segment>) -> Option<String> {
-        let mut child = match Child::start(&self.around.program) {
+        let mut child = match Child::start(&self.around.arguments) {
             Ok(child) => child,
             Err(error) => return Some(format!("its segment cannot be started: {error}")),
         };
@@ -372,5 +379,32 @@ impl Attendance<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_publishes_runs_once_something_is_out_and_another_once_it_says_so() {
+        use InstanceState::{Failed, Restarting, Running, Starting};
+        let failed = Failed { why: "no pictures".to_owned() };
+        let restarting = Restarting { why: "signal 9".to_owned() };
+        let cases = [
+            (None, None, None, Starting),
+            (None, Some(&Starting), None, Starting),
+            (None, Some(&Running), None, Running),
+            (None, Some(&Running), Some(false), Starting),
+            (None, Some(&Starting), Some(true), Running),
+            (None, None, Some(true), Running),
+            (None, Some(&failed), Some(true), failed.clone()),
+            (None, Some(&failed), None, failed.clone()),
+            (Some("signal 9"), Some(&Running), Some(true), restarting.clone()),
+            (Some("signal 9"), Some(&failed), None, restarting),
+        ];
+        for (down, said, out, expected) in cases {
+            assert_eq!(state(down, said, out), expected, "{down:?} {said:?} {out:?}");
+        }
     }
 }

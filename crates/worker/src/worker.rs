@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -20,7 +20,6 @@ use tokio::{
 };
 
 use crate::{
-    child::Program,
     drain::Drain,
     links::{self, Links},
     orders::{Means, Orders, Taken},
@@ -35,12 +34,12 @@ const NEWS_APART: Duration = Duration::from_millis(50);
 /// What segments find on this machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// How they are started.
-    pub program: Program,
+    /// What this program is to be started with as a segment.
+    pub arguments: Vec<String>,
     /// Folder with files that components may use.
-    pub assets: std::path::PathBuf,
+    pub assets: PathBuf,
     /// Font for text in pictures.
-    pub font: std::path::PathBuf,
+    pub font: PathBuf,
 }
 
 /// One worker.
@@ -48,7 +47,7 @@ pub struct Worker {
     pub id: NodeId,
     offer: WorkerOffer,
     components: BTreeSet<String>,
-    assets: std::path::PathBuf,
+    assets: PathBuf,
     network: Arc<Network>,
     peers: Arc<Peers>,
     relays: Arc<Relays>,
@@ -73,7 +72,7 @@ impl Worker {
         let around = Surroundings {
             relays: relays.clone(),
             outputs: outputs.clone(),
-            program: machine.program,
+            arguments: machine.arguments,
             assets: machine.assets.clone(),
             font: machine.font,
             news: news.clone(),

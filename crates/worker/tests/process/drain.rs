@@ -1,6 +1,6 @@
 //! How a worker is emptied.
 
-use crate::network::{Coordinator, Network, Origin, Worker, instance, runs, soon, work};
+use crate::network::{Coordinator, Network, Origin, Worker, ends, instance, runs, work};
 use gibbon_control::node::{Draining, ToNode};
 
 /// A worker that runs one instance.
@@ -46,12 +46,7 @@ async fn work_that_nobody_moves_is_cut_off_at_the_deadline_with_an_exit_code_of_
     assert_eq!(worker.ends().await, Some(3));
     let cut = worker.logged_times("cut at the deadline", 1).await;
     assert_eq!(cut[0]["chain"], instance(1, "mdc").chain.to_string());
-    soon("its segment ends", async {
-        while runs(segment) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    ends(segment).await;
 }
 
 #[tokio::test]

@@ -163,9 +163,13 @@ impl Worker {
         of(&log).unwrap()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends it SIGTERM.
     pub async fn terminate(&self) {
-        signal(self.child.id().unwrap(), "TERM").await;
+        signal(self.pid(), "TERM").await;
     }
 
     /// Waits for its end.
@@ -181,9 +185,20 @@ pub async fn signal(pid: u32, name: &str) {
     assert!(sent.success());
 }
 
-/// Whether a process is there.
+/// Waits for the end of a process that is not ours.
+pub async fn ends(pid: u32) {
+    let ended = async {
+        while runs(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("a process ends", ended).await;
+}
+
+/// Whether a process runs: one that nobody has buried yet does not.
 pub fn runs(pid: u32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
 }
 
 // === the origin ===

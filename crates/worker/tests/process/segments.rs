@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::network::{
-    Coordinator, Network, Origin, Reading, Received, instance, runs, signal, soon, source, work,
+    Coordinator, Network, Origin, Reading, Received, ends, instance, runs, signal, soon, source,
+    work,
 };
 use gibbon_control::work::{Input, InstanceReport, InstanceSpec, InstanceState};
 use gibbon_media::{Description, Scheme};
@@ -121,6 +122,20 @@ async fn a_segment_that_says_nothing_is_killed_and_started_anew() {
     coordinator.sees_instance("it is lost", 1, |r| silent(&r.state)).await;
     assert!(!runs(stuck));
     coordinator.sees_running(1).await;
+}
+
+#[tokio::test]
+async fn segments_do_not_outlive_their_worker() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let mut worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    coordinator.orders(1, &[instance(1, "mdc")]);
+    coordinator.sees_running(1).await;
+    let segment = worker.segment(1).await;
+    signal(worker.pid(), "KILL").await;
+    assert_eq!(worker.ends().await, None, "by the signal");
+    ends(segment).await;
 }
 
 #[tokio::test]
