@@ -1,5 +1,7 @@
 //! A manager among scripted nodes and clients, under a clock that the test moves.
 
+pub mod workers;
+
 use std::time::Duration;
 
 use gibbon_control::{
@@ -9,13 +11,14 @@ use gibbon_control::{
     session::{ClientReport, Complaint},
 };
 use gibbon_coordinator::{
+    catalogue::Catalogue,
     manager::{Manager, Output, Refusal},
     registry::{LinkId, NodeRefusal},
 };
 use gibbon_handoff::{Cause, FromClient, FromEdge, Reason, Report, Term, ToClient, ToEdge};
 use gibbon_media::{
-    Catalog, Description, GroupId, HandoffId, MediaTime, NodeId, Placement, Priority, Role, Scheme,
-    SessionId,
+    Catalog, Codec, Description, FrameRate, GroupId, HandoffId, MediaTime, NodeId, Placement,
+    Priority, Role, Scheme, SessionId, TextTrack, VideoTrack,
 };
 use gibbon_net::Certificates;
 
@@ -39,7 +42,11 @@ pub fn id(name: &str) -> NodeId {
 }
 
 pub fn address(name: &str) -> NodeAddress {
-    let role = if name.starts_with("edge") { Role::Edge } else { Role::Origin };
+    let role = match name.split('-').next() {
+        Some("edge") => Role::Edge,
+        Some("worker") => Role::Worker,
+        _ => Role::Origin,
+    };
     let port = name.bytes().map(u16::from).sum();
     NodeAddress { id: id(name), role, address: ([127, 0, 0, 1], port).into() }
 }
@@ -51,7 +58,7 @@ pub fn registration(name: &str) -> FromNode {
         failure_domain: None,
         capacity_legs: 10,
         capacity_kbps: None,
-        worker: None,
+        worker: name.starts_with("worker").then(workers::offer),
     }
 }
 
@@ -61,9 +68,14 @@ pub fn catalog(stream: &str) -> Catalog {
         scheme: Scheme::Alternating,
         created: MediaTime(0),
         grids: Catalog::grids_of(Scheme::Alternating, SECOND),
-        video: None,
+        video: Some(VideoTrack {
+            codec: Codec::H264,
+            rate: FrameRate::new(24, 1).unwrap(),
+            width: 640,
+            height: 360,
+        }),
         audio: None,
-        text: None,
+        text: Some(TextTrack { language: "en".into() }),
         host: String::new(),
     }
 }
@@ -89,7 +101,7 @@ impl Network {
         let signer = GrantSigner::load_or_make(&Certificates::in_folder(folder.path())).unwrap();
         Self {
             verifier: signer.verifier(),
-            manager: Manager::new(Term(term), signer),
+            manager: Manager::new(Term(term), signer).offering(Catalogue::built_in().unwrap()),
             now: MediaTime(1_000_000_000),
             said: Vec::new(),
             events: Vec::new(),

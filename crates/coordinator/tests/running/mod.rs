@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use gibbon_control::{GrantSigner, link::coordinator_identity};
 use gibbon_coordinator::{
+    catalogue::Catalogue,
     manager::Manager,
     nodes,
     portal::{self, Access},
@@ -29,7 +30,8 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::in_folder(folder.path());
         let signer = GrantSigner::load_or_make(&certificates).unwrap();
-        let service = Service::new(Manager::new(Term(1), signer));
+        let service =
+            Service::new(Manager::new(Term(1), signer).offering(Catalogue::built_in().unwrap()));
         let endpoint = Endpoint::node(&certificates, &coordinator_identity(), any_port()).unwrap();
         let nodes = endpoint.local_address().unwrap();
         let listener = tokio::net::TcpListener::bind(any_port()).await.unwrap();
