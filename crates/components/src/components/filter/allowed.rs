@@ -2,7 +2,8 @@
 //!
 //! A filter is here if, whatever these options are, it gives one picture (or as much sound) for each that it is
 //! given, of the same size, rate and channels; reads no file; needs bounded time and memory; and holds back
-//! nothing. (FFmpeg 5.1; `ffmpeg -h filter=NAME`.)
+//! nothing. (FFmpeg 5.1; `ffmpeg -h filter=NAME`.) `vflip` is not: it hands on pictures whose lines stand in
+//! memory from the last to the first.
 
 use std::fmt;
 
@@ -96,7 +97,6 @@ const OCTAVES: Kind = Number(0.1, 5.0);
 /// For pictures.
 pub const VIDEO: &[Allowed] = &[
     video("hflip", 0.2, &[]),
-    video("vflip", 0.1, &[]),
     video("negate", 0.6, &[]),
     video(
         "hue",
