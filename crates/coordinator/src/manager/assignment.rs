@@ -192,7 +192,7 @@ impl Manager {
                 _ => Input::Stream(from.clone()),
             };
             let goes_on_raw = plan.steps.get(step + 1).is_some_and(|next| next.worker == *worker);
-            let expected = expected(need, matches!(input, Input::Instance(_)), goes_on_raw);
+            let expected = Expected::of(need, matches!(input, Input::Instance(_)), goes_on_raw);
             let instance = self.next_instance();
             let spec = InstanceSpec {
                 instance,
@@ -212,16 +212,6 @@ impl Manager {
     fn next_instance(&mut self) -> InstanceId {
         self.instances_made += 1;
         InstanceId(self.term.0.wrapping_shl(24).wrapping_add(self.instances_made))
-    }
-}
-
-fn expected(need: &StepNeed, comes_raw: bool, goes_on_raw: bool) -> Expected {
-    let decode = if comes_raw { 0.0 } else { need.decode_cores };
-    let encode = if goes_on_raw { 0.0 } else { need.encode_cores };
-    Expected {
-        cores: need.cores + decode + encode,
-        memory_mib: need.memory_mib,
-        out_kbps: need.out_kbps,
     }
 }
 

@@ -110,6 +110,7 @@ impl Manager {
         if self.is_moving(service) {
             return Err(Refusal::Moving(id));
         }
+        self.check_known(id)?;
         let MoveRequest { number, replica, to } = request;
         let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
         let stream = at.and_then(|at| service.streams.get(at));

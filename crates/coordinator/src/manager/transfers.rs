@@ -86,9 +86,6 @@ impl Manager {
     ) -> Result<Option<(u8, Assignment)>, NoWorker> {
         let first = a_move.old.first().and_then(|id| self.services.instance(*id));
         let (Some(service), Some(first)) = (self.services.get(id), first) else { return Ok(None) };
-        if service.needs.is_empty() {
-            return Ok(None);
-        }
         let (succeeded, exclude) = (&a_move.old[..], &a_move.exclude[..]);
         let around = Around { succeeded, exclude, ..Around::default() };
         let replica = first.spec.replica;
@@ -151,6 +148,12 @@ impl Manager {
         self.tell(&services, &given_up, Some(format!("{worker} {why}")))
     }
 
+    /// Whether it is known what the components of a service need: not before its source is, if it was taken up.
+    pub(super) fn check_known(&self, id: ServiceId) -> Result<(), Refusal> {
+        let unknown = self.services.get(id).filter(|service| service.needs.is_empty());
+        unknown.map_or(Ok(()), |service| Err(Refusal::NoStream(service.chain.source.clone())))
+    }
+
     /// Empties workers that are draining.
     pub(super) fn empty_workers(&mut self, now: MediaTime) -> Vec<Output> {
         let roots = self.services.instances().filter(|(_, instance)| {
@@ -185,7 +188,8 @@ impl Manager {
         let instances = segment.iter().filter_map(|id| self.services.instance(*id));
         let users: Vec<_> = instances.flat_map(|i| self.services.used_by(i)).collect();
         let services = users.iter().filter_map(|id| self.services.get(*id));
-        !users.is_empty() && services.into_iter().all(|service| !self.is_moving(service))
+        let may = |service: &Service| !self.is_moving(service) && !service.needs.is_empty();
+        !users.is_empty() && services.into_iter().all(may)
     }
 
     /// Whether all that runs on a worker could be moved elsewhere.
@@ -202,6 +206,7 @@ impl Manager {
         for (root, _) in roots {
             let Some(a_move) = self.move_of(now, root, Cause::Drain, Vec::new()) else { continue };
             for id in &a_move.services {
+                self.check_known(*id)?;
                 self.plan_move(now, *id, &a_move).map_err(|no_worker| Refusal::NowhereToWork {
                     worker: worker.clone(),
                     components: self

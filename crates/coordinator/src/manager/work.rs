@@ -106,8 +106,8 @@ impl Manager {
                     self.take_up_service(now, spec, reference);
                 }
                 tracing::info!(instance = %spec.instance, %worker, chain = %spec.chain, "taken up");
-                let none = Expected::default();
-                let instance = Instance::new(now, spec.clone(), worker.clone(), stand, none);
+                let unknown = Expected::default();
+                let instance = Instance::new(now, spec.clone(), worker.clone(), stand, unknown);
                 self.services.insert(Instance { accepted: true, ..instance });
             }
         }
@@ -136,6 +136,7 @@ impl Manager {
         }
         self.work_changed = false;
         self.services.note(now, |stream| self.sessions.watching(stream));
+        self.reckon();
         let mut out = Vec::new();
         for id in self.services.over(now) {
             out.extend(self.end(id, "nobody watches"));
@@ -221,7 +222,6 @@ impl Manager {
     }
 
     fn build(&mut self, now: MediaTime, id: ServiceId) {
-        self.reckon(id);
         let Some(service) = self.services.get(id).filter(|s| !s.needs.is_empty()) else { return };
         match self.plan_all(now, service) {
             Ok(plans) => {
@@ -236,15 +236,20 @@ impl Manager {
         }
     }
 
-    /// What the components of a service that was taken up need, once its source is known.
-    fn reckon(&mut self, id: ServiceId) {
-        let Some(service) = self.services.get_mut(id).filter(|s| s.needs.is_empty()) else {
-            return;
-        };
-        let Some((_, catalog)) = self.registry.stream(&service.chain.source) else { return };
-        match builder::checked(service.chain.clone(), &Format::of(catalog)) {
-            Ok(built) => service.needs = built.needs,
-            Err(why) => tracing::warn!(service = %id, %why, "what was taken up cannot be built"),
+    /// What the components of services that were taken up need, once their sources are known.
+    fn reckon(&mut self) {
+        let unknown = |(_, s): &(ServiceId, &Service)| s.needs.is_empty() && s.is_complete();
+        let unknown: Vec<_> = self.services.iter().filter(unknown).map(|(id, _)| id).collect();
+        for id in unknown {
+            let Some(service) = self.services.get_mut(id) else { continue };
+            let Some((_, catalog)) = self.registry.stream(&service.chain.source) else { continue };
+            match builder::checked(service.chain.clone(), &Format::of(catalog)) {
+                Ok(built) => service.needs = built.needs,
+                Err(why) => {
+                    tracing::debug!(service = %id, %why, "what was taken up cannot be built")
+                }
+            }
+            self.services.expect(id);
         }
     }
 

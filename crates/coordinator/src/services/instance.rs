@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use gibbon_control::work::{Input, InstanceReport, InstanceSpec, InstanceState};
 use gibbon_media::{Catalog, InstanceId, MediaTime, NodeId, ServiceId, StreamName};
+use gibbon_placement::assign::StepNeed;
 
 use super::Services;
 
@@ -49,6 +50,16 @@ pub struct Expected {
     pub memory_mib: u64,
     /// In kbit/s.
     pub out_kbps: u64,
+}
+
+impl Expected {
+    /// Of a component that needs this, by whether frames come to it and go on raw.
+    pub fn of(need: &StepNeed, comes_raw: bool, goes_on_raw: bool) -> Self {
+        let decode = if comes_raw { 0.0 } else { need.decode_cores };
+        let encode = if goes_on_raw { 0.0 } else { need.encode_cores };
+        let (memory_mib, out_kbps) = (need.memory_mib, need.out_kbps);
+        Self { cores: need.cores + decode + encode, memory_mib, out_kbps }
+    }
 }
 
 /// What an instance is there for.
@@ -176,6 +187,19 @@ impl Services {
     pub fn makers(&self, stream: &StreamName) -> impl Iterator<Item = &Instance> {
         let of_the_stream = self.makers.get(stream).into_iter().flatten();
         of_the_stream.filter_map(|id| self.instances.get(id))
+    }
+
+    /// Reckons what the instances of a service that was taken up are expected to take.
+    pub fn expect(&mut self, service: ServiceId) {
+        let Some(service) = self.services.get(&service) else { return };
+        for (stream, need) in service.streams.iter().zip(&service.needs) {
+            for id in self.makers.get(stream).into_iter().flatten() {
+                if let Some(instance) = self.instances.get_mut(id) {
+                    let comes_raw = instance.raw_from().is_some();
+                    instance.expected = Expected::of(need, comes_raw, !instance.spec.publish);
+                }
+            }
+        }
     }
 
     /// Takes an instance in.

@@ -1,0 +1,311 @@
+//! Components that go from worker to worker: drained, moved by hand, lost, doubled, and taken up again.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod network;
+
+use gibbon_control::{
+    node::ToNode,
+    services::{MoveRequest, MoveStep, ServiceRequest, ServiceState},
+};
+use gibbon_coordinator::{
+    manager::Refusal,
+    orders::ACKNOWLEDGE_WITHIN,
+    registry::LOST_AFTER,
+    services::{LEAVES_AFTER, LEAVES_WITHIN, RUN_WITHIN},
+};
+use gibbon_media::{ServiceId, StreamName};
+use network::{
+    SECOND, id, link,
+    workers::{Scene, made, request},
+};
+
+/// `scale` and `overlay` run on a or b, `mdc` on c.
+fn divided(service: &str) -> (Scene, ServiceId, StreamName) {
+    let mut scene = Scene::new(1);
+    let first = |offer: &mut gibbon_control::work::WorkerOffer| {
+        offer.components = vec!["scale".into(), "grayscale".into()];
+    };
+    scene.add_with("worker-a", first);
+    scene.add_with("worker-b", first);
+    scene.add_with("worker-c", |offer| offer.components = vec!["mdc".into()]);
+    scene.pass(4 * SECOND);
+    let id = scene.running(service);
+    assert_eq!(scene.at(id), ["worker-a", "worker-a", "worker-c"]);
+    scene.forget_what_was_said();
+    (scene, id, made(service))
+}
+
+const CHAIN: &str = "scale height=180 | grayscale";
+
+fn move_to(scene: &mut Scene, service: ServiceId, to: &str) -> Result<(), Refusal> {
+    let request = MoveRequest { number: 1, to: Some(id(to)), ..MoveRequest::default() };
+    let (manager, now) = (&mut scene.network.manager, scene.network.now);
+    let (_, out) = manager.move_component(now, service, &request)?;
+    scene.network.take(out);
+    Ok(())
+}
+
+#[test]
+fn on_a_drain_the_old_is_named_until_the_new_runs_and_goes_when_nobody_subscribes_to_it() {
+    let (mut scene, service, feed) = divided(CHAIN);
+    scene.subscribed("worker-a", &feed, 1);
+    scene.worker("worker-b").puts_out = false;
+    let before = scene.info(service);
+    scene.drain("worker-a").unwrap();
+    scene.pass(2 * SECOND);
+    assert_eq!(scene.runs("worker-b"), ["scale", "raw grayscale (published)"]);
+    assert_eq!(scene.at(service), ["worker-a", "worker-a", "worker-c"]);
+    assert_eq!(scene.info(service).modules[0].moving_to, Some(id("worker-b")));
+    let told = |(_, message): &(_, ToNode)| matches!(message, ToNode::Directory(_));
+    assert!(!scene.network.said.iter().any(told), "{:?}", scene.network.said);
+    scene.worker("worker-b").puts_out = true;
+    scene.pass(SECOND);
+    assert_eq!(scene.named(&feed), ["worker-b"]);
+    assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::Completed]);
+    scene.pass(LEAVES_AFTER + 2 * SECOND);
+    assert_eq!(scene.runs("worker-a"), ["scale", "raw grayscale (published)"], "it is read");
+    scene.subscribed("worker-a", &feed, 0);
+    scene.pass(SECOND);
+    assert!(scene.runs("worker-a").is_empty());
+    let after = scene.info(service);
+    assert_eq!(after.state, ServiceState::Running);
+    assert_eq!(scene.at(service), ["worker-b", "worker-b", "worker-c"]);
+    assert_ne!(after.modules[0].instance, before.modules[0].instance);
+    assert_eq!(after.modules[2].instance, before.modules[2].instance, "it stays");
+}
+
+#[test]
+fn a_predecessor_that_is_never_left_goes_all_the_same() {
+    let (mut scene, service, feed) = divided(CHAIN);
+    scene.subscribed("worker-a", &feed, 1);
+    move_to(&mut scene, service, "worker-b").unwrap();
+    scene.pass(LEAVES_WITHIN);
+    assert_eq!(scene.runs("worker-a").len(), 2);
+    scene.pass(2 * SECOND);
+    assert!(scene.runs("worker-a").is_empty());
+}
+
+#[test]
+fn a_move_is_rolled_back_when_the_new_worker_refuses_is_deaf_or_puts_nothing_out() {
+    for trouble in ["refuses", "deaf", "silent", "lost"] {
+        let (mut scene, service, feed) = divided(CHAIN);
+        let b = scene.worker("worker-b");
+        match trouble {
+            "refuses" => _ = b.refuses.insert("grayscale".into(), "not here".into()),
+            "deaf" => b.answers = false,
+            _ => b.puts_out = false,
+        }
+        move_to(&mut scene, service, "worker-b").unwrap();
+        let refused = move_to(&mut scene, service, "worker-b").unwrap_err();
+        assert_eq!(refused, Refusal::Moving(service));
+        scene.pass(SECOND / 2);
+        if trouble == "lost" {
+            scene.kill("worker-b");
+        }
+        scene.pass(ACKNOWLEDGE_WITHIN.max(RUN_WITHIN).max(LOST_AFTER) + SECOND);
+        assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::RolledBack], "{trouble}");
+        assert_eq!(scene.at(service), ["worker-a", "worker-a", "worker-c"]);
+        assert_eq!(scene.state(service), ServiceState::Running);
+        assert_eq!(scene.info(service).modules[0].moving_to, None);
+        let named =
+            scene.network.said.iter().any(|(_, said)| format!("{said:?}").contains("worker-a"));
+        if named {
+            assert_eq!(scene.named(&feed), ["worker-a"]);
+        }
+        if trouble == "silent" {
+            assert!(scene.runs("worker-b").is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_drain_tries_another_worker_and_a_worker_that_nothing_can_leave_is_not_drained() {
+    let (mut scene, service, _) = divided(CHAIN);
+    scene.worker("worker-b").refuses.insert("scale".into(), "not here".into());
+    scene.add_with("worker-d", |offer| {
+        offer.components = vec!["scale".into(), "grayscale".into()];
+        offer.cores = 0.6;
+    });
+    scene.pass(SECOND);
+    scene.drain("worker-a").unwrap();
+    scene.pass(4 * SECOND);
+    assert_eq!(scene.at(service), ["worker-d", "worker-d", "worker-c"]);
+    let refused = scene.drain("worker-c").unwrap_err();
+    let Refusal::NowhereToWork { components, why, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(components, "mdc");
+    assert!(why.contains("worker-d does not offer mdc"), "{why}");
+}
+
+#[test]
+fn a_worker_is_told_that_it_runs_nothing_when_it_is_empty() {
+    let mut scene = Scene::with(&["worker-a", "worker-b"]);
+    let service = scene.running(CHAIN);
+    let from = scene.at(service)[0].clone();
+    scene.drain(&from).unwrap();
+    scene.pass(4 * SECOND);
+    let order = scene.worker(&from).order.clone().unwrap();
+    assert!(order.instances.is_empty());
+    assert!(scene.at(service).iter().all(|worker| *worker != from));
+    // One that had nothing to run has been told so before.
+    let other = scene.ask("case to=upper").unwrap();
+    assert!(scene.at(other).iter().all(|worker| *worker != from), "it is draining");
+}
+
+#[test]
+fn what_ran_on_a_lost_worker_is_started_elsewhere_at_once() {
+    let (mut scene, service, feed) = divided(CHAIN);
+    scene.kill("worker-a");
+    scene.pass(LOST_AFTER + SECOND);
+    assert_eq!(scene.at(service), ["worker-b", "worker-b", "worker-c"]);
+    assert_eq!(scene.state(service), ServiceState::Running);
+    assert_eq!(scene.named(&feed), ["worker-b"]);
+    // It comes back with what it ran, and is told to stop.
+    scene.worker("worker-a").up = true;
+    scene.add_with("worker-a", |_| {});
+    scene.pass(SECOND);
+    assert!(scene.runs("worker-a").is_empty());
+    assert_eq!(scene.named(&feed), ["worker-b"]);
+    // Without any worker left it is impaired, and mended when there is one again.
+    scene.kill("worker-b");
+    scene.kill("worker-a");
+    scene.pass(LOST_AFTER + 2 * SECOND);
+    let info = scene.info(service);
+    assert_eq!(info.state, ServiceState::Impaired);
+    assert!(info.why.unwrap().contains("worker-b is down"));
+    scene.worker("worker-b").up = true;
+    scene.pass(4 * SECOND);
+    assert_eq!(scene.state(service), ServiceState::Running);
+}
+
+#[test]
+fn a_worker_that_leaves_is_not_waited_for() {
+    let mut scene = Scene::with(&["worker-a", "worker-b"]);
+    let service = scene.running("grayscale");
+    let from = scene.at(service)[0].clone();
+    scene.kill(&from);
+    let network = &mut scene.network;
+    let out = network.manager.link_closed(network.now, &id(&from), link(&from), true);
+    network.take(out);
+    scene.pass(SECOND / 2);
+    assert!(scene.at(service).iter().all(|worker| *worker != from));
+    assert_eq!(scene.state(service), ServiceState::Running);
+}
+
+#[test]
+fn a_standby_runs_on_another_worker_and_takes_over_in_the_directory() {
+    let mut scene = Scene::with(&["worker-a", "worker-b", "worker-c"]);
+    let asked = ServiceRequest { standby: true, ..request("scale height=180") };
+    let service = scene.ask_for(&asked).unwrap();
+    scene.pass(SECOND);
+    let at = scene.at(service);
+    assert_eq!(at.len(), 4, "{at:?}");
+    assert!(at[0] == at[1] && at[2] == at[3] && at[0] != at[2], "{at:?}");
+    let stream = scene.info(service).stream;
+    assert_eq!(scene.named(&stream), [at[0].clone(), at[2].clone()]);
+    scene.forget_what_was_said();
+    scene.kill(&at[0]);
+    scene.pass(LOST_AFTER + SECOND);
+    let after = scene.at(service);
+    assert!(!after.contains(&at[0]) && after[2] == at[2] && after[0] != after[2], "{after:?}");
+    assert_eq!(scene.named(&stream), [after[0].clone(), at[2].clone()]);
+    assert_eq!(scene.state(service), ServiceState::Running);
+    // There is no third worker now: the second chain goes on alone.
+    scene.kill(&after[0]);
+    scene.pass(LOST_AFTER + SECOND);
+    assert_eq!(scene.named(&stream), [at[2].clone()]);
+    assert_eq!(scene.state(service), ServiceState::Impaired);
+}
+
+#[test]
+fn a_restarted_coordinator_takes_up_what_runs_and_starts_nothing() {
+    let mut before = Scene::with(&["worker-a", "worker-b"]);
+    let standby = ServiceRequest { standby: true, ..request(CHAIN) };
+    let first = before.ask_for(&standby).unwrap();
+    let named = ServiceRequest {
+        service: Some("sd".into()),
+        priority: 9.try_into().unwrap(),
+        ..request("")
+    };
+    let second = before.ask_for(&named).unwrap();
+    before.pass(SECOND);
+    let mut after = Scene::new(2);
+    after.workers = before.workers.clone();
+    after.add("worker-a");
+    after.add("worker-b");
+    after.pass(6 * SECOND);
+    for service in [first, second] {
+        let (was, is) = (before.info(service), after.info(service));
+        let instances = |info: &gibbon_control::services::ServiceInfo| {
+            info.modules.iter().map(|m| (m.instance, m.worker.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(instances(&is), instances(&was));
+        assert_eq!((&is.name, is.priority, is.standby), (&was.name, was.priority, was.standby));
+        assert_eq!((is.stream, is.state), (was.stream, ServiceState::Running));
+    }
+    for worker in ["worker-a", "worker-b"] {
+        let specs = |scene: &Scene| scene.workers[worker].order.clone().unwrap().instances;
+        assert_eq!(specs(&after), specs(&before));
+        let version = |scene: &Scene| scene.workers[worker].order.clone().unwrap().version;
+        assert!(version(&after) > version(&before));
+    }
+    // What was taken up can be moved and ended like any other.
+    after.drain("worker-b").unwrap_err();
+    let out = after.network.manager.end_service(after.network.now, first).unwrap();
+    after.network.take(out);
+    after.pass(SECOND);
+    after.drain("worker-b").unwrap();
+    after.pass(4 * SECOND);
+    assert!(after.runs("worker-b").is_empty());
+    assert_eq!(after.state(second), ServiceState::Running);
+}
+
+#[test]
+fn a_shared_component_is_moved_once_for_all_that_use_it() {
+    let mut scene = Scene::with(&["worker-a", "worker-b"]);
+    let first = scene.running(CHAIN);
+    let second = scene.running("scale height=180");
+    let from = scene.at(first)[0].clone();
+    let to = if from == "worker-a" { "worker-b" } else { "worker-a" };
+    move_to(&mut scene, first, to).unwrap();
+    scene.pass(4 * SECOND);
+    for service in [first, second] {
+        assert!(scene.at(service).iter().all(|worker| worker == to), "{:?}", scene.at(service));
+        assert_eq!(scene.state(service), ServiceState::Running);
+    }
+    assert_eq!(scene.runs(to).len(), 4);
+    assert!(scene.runs(&from).is_empty());
+    assert_eq!(move_to(&mut scene, first, to), Err(Refusal::AlreadyThere(id(to))));
+    assert_eq!(move_to(&mut scene, first, "worker-x"), Err(Refusal::NoNode(id("worker-x"))));
+}
+
+#[test]
+fn what_is_asked_for_on_components_that_move_is_built_when_they_have() {
+    let (mut scene, service, _) = divided(CHAIN);
+    scene.worker("worker-b").puts_out = false;
+    move_to(&mut scene, service, "worker-b").unwrap();
+    let other = scene.ask("scale height=180 | mdc crf=30").unwrap();
+    assert_eq!(scene.state(other), ServiceState::Starting);
+    scene.pass(SECOND);
+    assert!(scene.at(other).len() < 2);
+    scene.worker("worker-b").puts_out = true;
+    scene.pass(2 * SECOND);
+    assert_eq!(scene.at(other), ["worker-b", "worker-c"]);
+    assert_eq!(scene.state(other), ServiceState::Running);
+}
+
+#[test]
+fn a_service_that_is_ended_while_it_moves_leaves_nothing() {
+    let (mut scene, service, _) = divided(CHAIN);
+    scene.worker("worker-b").puts_out = false;
+    move_to(&mut scene, service, "worker-b").unwrap();
+    scene.pass(SECOND);
+    let out = scene.network.manager.end_service(scene.network.now, service).unwrap();
+    scene.network.take(out);
+    scene.pass(SECOND);
+    for worker in ["worker-a", "worker-b", "worker-c"] {
+        assert!(scene.runs(worker).is_empty(), "{worker}: {:?}", scene.runs(worker));
+    }
+    assert!(scene.network.manager.services().is_empty());
+}
