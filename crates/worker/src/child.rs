@@ -12,6 +12,12 @@ use tokio::{
 
 /// Messages that wait for a segment to read them.
 const MAX_WAITING: usize = 32;
+/// Arenas of glibc's malloc. It reserves 64 MiB of address space for each, by default one for each thread, which
+/// alone would be more than a segment may take (`man 3 mallopt`, M_ARENA_MAX).
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+/// Bytes read at once, at most: what a pipe holds. Room for less than the least is not worth a system call.
+const MOST_READ: usize = 64 * 1024;
+const LEAST_READ: usize = 4 * 1024;
 /// A segment whose input has ended has this long to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -35,7 +41,7 @@ impl Child {
         let mut command = Command::new(EXECUTABLE);
         command.arg0(NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         // A Ctrl-C is for this process: it drains, and its segments work meanwhile.
-        command.process_group(0).kill_on_drop(true);
+        command.process_group(0).kill_on_drop(true).env(ARENAS.0, ARENAS.1);
         // Options of this process are none of a segment's.
         for (name, _) in std::env::vars_os() {
             if name.as_encoded_bytes().starts_with(b"GIBBON_") {
@@ -61,6 +67,9 @@ impl Child {
         loop {
             if let Some(message) = FromSegment::decode(&mut self.buffer)? {
                 return Ok(Some(message));
+            }
+            if self.buffer.capacity() - self.buffer.len() < LEAST_READ {
+                self.buffer.reserve(MOST_READ);
             }
             if self.from.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -82,6 +83,11 @@ impl Network {
         Self { folder, certificates }
     }
 
+    /// Where everybody's certificates and keys are.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn node(&self, name: &str, role: Role) -> Endpoint {
         let identity = Identity { id: id(name), role };
         Endpoint::node(&self.certificates, &identity, ([127, 0, 0, 1], 0).into()).unwrap()
@@ -101,6 +107,7 @@ impl Network {
             .args(["run", "--id", "worker-1", "--listen", "127.0.0.1:0", "--certs", "."])
             .args(["--log-format", "json", "--coordinator", &coordinator.to_string()])
             .args(options)
+            .env("GIBBON_FAILURE_DOMAIN", "rack-7")
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();

@@ -17,7 +17,6 @@ async fn a_worker_says_who_it_is_and_what_it_offers() {
         ["--memory", "700"],
         ["--uplink-kbps", "9000"],
         ["--location", "-33.9,18.4"],
-        ["--failure-domain", "rack-7"],
     ];
     let worker = network.worker(Some(&coordinator), options.as_flattened()).await;
     let pick = |message| match message {

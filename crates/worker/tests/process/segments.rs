@@ -125,6 +125,27 @@ async fn a_segment_that_says_nothing_is_killed_and_started_anew() {
 }
 
 #[tokio::test]
+async fn a_segment_is_limited_and_has_nothing_of_the_network() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &["--segment-memory", "800"]).await;
+    coordinator.says(origin.directory());
+    coordinator.orders(1, &[instance(1, "mdc")]);
+    coordinator.sees_running(1).await;
+    let process = format!("/proc/{}", worker.segment(1).await);
+    let limits = std::fs::read_to_string(format!("{process}/limits")).unwrap();
+    let address_space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
+    assert!(address_space.contains(&(800 << 20).to_string()), "{address_space}");
+    let environment = std::fs::read(format!("{process}/environ")).unwrap();
+    let mut variables = environment.split(|byte| *byte == 0);
+    assert!(variables.all(|variable| !variable.starts_with(b"GIBBON_")));
+    for file in std::fs::read_dir(format!("{process}/fd")).unwrap() {
+        let open = std::fs::read_link(file.unwrap().path()).unwrap();
+        assert!(!open.starts_with(network.path()) && !open.to_string_lossy().contains("socket"));
+    }
+}
+
+#[tokio::test]
 async fn segments_do_not_outlive_their_worker() {
     let network = Network::new();
     let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
