@@ -32,12 +32,14 @@ pub struct Figures {
     pub failed: Option<String>,
     /// Whether anything has come out of it.
     pub emitted: bool,
-    /// Whether it is to publish, and whether it has.
-    pub publishes: (bool, bool),
     /// Its input socket.
     pub input: SocketReport,
     /// Its output socket.
     pub output: SocketReport,
+    /// How often publishing was switched on or off: what an output socket tells counts until the next time.
+    pub switched: u64,
+    /// Whether it is to publish, and whether it has.
+    pub publishes: (bool, bool),
     cpu: Duration,
     /// Since when each thread has been at one item.
     busy: [Option<Instant>; 3],

@@ -133,11 +133,13 @@ impl Instance {
             return Ok(());
         };
         let instance = self.spec.instance;
-        {
+        let switched = {
             let mut figures = self.gauge.figures();
+            figures.switched += 1;
             figures.publishes = (on, false);
             figures.output = Default::default();
-        }
+            figures.switched
+        };
         if !on {
             self.consumers.remove(instance);
             return Ok(());
@@ -146,7 +148,9 @@ impl Instance {
         let socket = OutputSocket::new(instance, catalog, format);
         let (to, items) = sync_channel(MAX_WAITING);
         let (gauge, outlet) = (self.gauge.clone(), outlet.clone());
-        spawn("out", instance, move || run_output(socket, &items, &gauge, began, &outlet))?;
+        spawn("out", instance, move || {
+            run_output(socket, &items, (&gauge, switched), began, &outlet)
+        })?;
         self.consumers.add(instance, to);
         Ok(())
     }
@@ -155,7 +159,7 @@ impl Instance {
 fn run_output(
     mut socket: OutputSocket,
     items: &Receiver<Raw>,
-    gauge: &Gauge,
+    (gauge, switched): (&Gauge, u64),
     began: Instant,
     outlet: &Outlet,
 ) {
@@ -167,8 +171,10 @@ fn run_output(
         }
         made.drain(..).for_each(|message| outlet(message));
         let mut figures = gauge.figures();
-        figures.output = socket.report();
-        figures.publishes.1 = socket.is_published();
+        if figures.switched == switched {
+            figures.output = socket.report();
+            figures.publishes.1 = socket.is_published();
+        }
     }
 }
 

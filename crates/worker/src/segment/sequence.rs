@@ -111,7 +111,7 @@ mod tests {
         let mut sequence = Sequence::new(PACKET / 2);
         push(&mut sequence, 0, 0);
         push(&mut sequence, PACKET - 4_000, 1);
-        push(&mut sequence, 2 * PACKET - 13_999, 2);
+        push(&mut sequence, 2 * PACKET - 14_001, 2);
         assert_eq!(all(&mut sequence, false), [(0, true), (1, true)]);
     }
 
