@@ -86,6 +86,13 @@ fn named(entry: &Entry) -> anyhow::Result<NamedService> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use gibbon_components::Format;
+    use gibbon_media::{
+        AudioTrack, Catalog, Codec, FrameRate, MediaTime, Scheme, StreamName, TextTrack, VideoTrack,
+    };
+
     use super::*;
 
     #[test]
@@ -94,6 +101,27 @@ mod tests {
         let sd = catalogue.find("sd").unwrap();
         assert_eq!(sd.components[0].component, "scale");
         assert!(catalogue.find("nonsense").is_none());
+    }
+
+    #[test]
+    fn every_built_in_service_can_be_made_of_a_stream_with_all_media() {
+        let source: StreamName = "live/bbb".parse().unwrap();
+        let rate = FrameRate::new(25, 1).unwrap();
+        let catalog = Catalog {
+            stream: source.clone(),
+            scheme: Scheme::Alternating,
+            created: MediaTime(0),
+            grids: Catalog::grids_of(Scheme::Alternating, Duration::from_secs(1)),
+            video: Some(VideoTrack { codec: Codec::H264, rate, width: 1280, height: 720 }),
+            audio: Some(AudioTrack { sample_rate: 48_000, channels: 2, packet_us: 20_000 }),
+            text: Some(TextTrack { language: "en".into() }),
+            host: String::new(),
+        };
+        for service in Catalogue::built_in().unwrap().services() {
+            let (source, components) = (source.clone(), service.components.clone());
+            let checked = Chain { source, components }.check(&Format::of(&catalog));
+            assert!(checked.is_ok(), "{}: {:?}", service.name, checked.err());
+        }
     }
 
     #[test]

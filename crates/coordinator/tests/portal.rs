@@ -17,11 +17,12 @@ use gibbon_control::{
     node::{FromNode, NodeReport, SessionReport, ToNode},
     portal::Event,
     session::ClientReport,
+    work::{InstanceSpec, Refused, WorkAnswer, WorkOrder},
 };
 use gibbon_coordinator::{manager::Output, portal::MAX_BODY, service::MAX_EVENTS};
 use gibbon_handoff::{FromClient, FromEdge, Report, ToClient, ToEdge};
 use gibbon_media::{Description, GroupId, NodeId, Role, SessionId};
-use network::{catalog, id, legs, registration, serves};
+use network::{catalog, id, legs, registration, serves, workers};
 use running::{Running, agent, soon};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -31,12 +32,17 @@ async fn what_changes_something_needs_the_token() {
     let running = Running::start(false).await;
     let (sessions, session) = ("/v1/sessions", "/v1/sessions/0000000000000001");
     let handoff = "/v1/sessions/0000000000000001/handoff";
-    let (token, body) = (running.token(), json!({"stream": "live/x"}).to_string());
+    let service = "/v1/services/0000000000000001";
+    let (services, move_it) = ("/v1/services", format!("{service}/move"));
+    let (token, body) = (running.token(), json!({"stream": "live/x", "service": "sd"}).to_string());
     for wrong in ["", "Bearer wrong", &token[7..]] {
         for (status, answer) in [
             running.post(sessions, wrong, &body).await,
             running.post(handoff, wrong, "{}").await,
             running.delete(session, wrong).await,
+            running.post(services, wrong, &body).await,
+            running.post(&move_it, wrong, "{}").await,
+            running.delete(service, wrong).await,
         ] {
             assert_eq!(status, 401);
             assert!(answer["error"].as_str().unwrap().contains("--portal-token-file"));
@@ -47,6 +53,12 @@ async fn what_changes_something_needs_the_token() {
         running.post(handoff, &token, "{}").await,
         running.delete(session, &token).await,
         running.get(session).await,
+        running.post(services, &token, &body).await,
+        running.post("/v1/services/explain", "", &body).await,
+        running.post(&move_it, &token, "{}").await,
+        running.delete(service, &token).await,
+        running.get(service).await,
+        running.get(&format!("{service}/explain")).await,
     ] {
         assert_eq!(status, 404);
         assert!(answer["error"].as_str().unwrap().contains("GET /v1/s"), "{answer}");
@@ -58,6 +70,10 @@ async fn an_open_portal_lets_anybody_watch_and_nobody_move() {
     let running = Running::start(true).await;
     let body = json!({"stream": "live/x"}).to_string();
     assert_eq!(running.post("/v1/sessions", "", &body).await.0, 404, "no such stream");
+    assert_eq!(running.post("/v1/services", "", &body).await.0, 404, "no such stream");
+    let service = "/v1/services/0000000000000001";
+    assert_eq!(running.delete(service, "").await.0, 401);
+    assert_eq!(running.post(&format!("{service}/move"), "", "{}").await.0, 401);
     let handoff = "/v1/sessions/0000000000000001/handoff";
     assert_eq!(running.post(handoff, "", "{}").await.0, 401);
 }
@@ -276,4 +292,122 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     assert_eq!(session["origin"], "studio");
     assert_eq!(session["edges"], json!(["edge-b", "edge-b"]));
     assert_eq!(id("edge-b").to_string(), begun["moves"][0]["to"].as_str().unwrap());
+}
+
+/// A scripted worker that runs at once what it is told to, and refuses `case`.
+struct Worker {
+    link: NodeLink,
+    ordered: Arc<Mutex<Option<WorkOrder>>>,
+}
+
+impl Worker {
+    fn start(running: &Running, name: &str) -> Self {
+        let register = registration(name);
+        let registration = Registration { coordinator: running.nodes, register };
+        let ordered = Arc::new(Mutex::new(None));
+        let runs = ordered.clone();
+        let endpoint = running.endpoint(name, Role::Worker);
+        let link = link::start(endpoint, registration, move || {
+            let order: Option<WorkOrder> = runs.lock().unwrap().clone();
+            workers::report(order.as_ref())
+        });
+        Self { link, ordered }
+    }
+
+    async fn run(mut self) {
+        while let Some(message) = self.link.from_coordinator.recv().await {
+            let ToNode::Work(order) = message else { continue };
+            let refuses = |spec: &&InstanceSpec| workers::component(spec) == "case";
+            let why = "not in here".to_owned();
+            let refused = order.instances.iter().filter(refuses);
+            let refused = refused.map(|s| Refused { instance: s.instance, why: why.clone() });
+            let answer = WorkAnswer { version: order.version, refused: refused.collect() };
+            *self.ordered.lock().unwrap() = Some(order);
+            self.link.to_coordinator.send(FromNode::Work(answer)).await.unwrap();
+        }
+    }
+}
+
+async fn reaches(running: &Running, path: &str, state: &str) -> Value {
+    let wait = async {
+        loop {
+            let (_, info) = running.get(path).await;
+            if info["state"] == state {
+                return info;
+            }
+        }
+    };
+    soon(wait).await
+}
+
+#[tokio::test]
+async fn a_service_is_asked_for_runs_and_ends_through_both_doors() {
+    let running = Running::start(false).await;
+    let token = running.token();
+    let register = registration("studio");
+    let registration = Registration { coordinator: running.nodes, register };
+    let studio = running.endpoint("studio", Role::Origin);
+    let streams = NodeReport { streams: vec![catalog("live/bbb")], ..NodeReport::default() };
+    let _studio = link::start(studio, registration, move || streams.clone());
+    tokio::spawn(Worker::start(&running, "worker-1").run());
+    soon(async { while running.get("/v1/components").await.1[0]["workers"] != 1 {} }).await;
+    soon(async { while running.get("/v1/streams").await.1[0].is_null() {} }).await;
+
+    for (status, body, why) in [
+        (404, json!({"stream": "live/bbb", "service": "nonsense"}), "nonsense"),
+        (422, json!({"stream": "live/bbb", "components": [{"component": "x"}]}), "component 1, x"),
+        (422, json!({"stream": "live/bbb"}), "at least one component"),
+        (
+            503,
+            json!({"stream": "live/bbb", "service": "sd", "standby": true}),
+            "worker-1 runs the other replica",
+        ),
+    ] {
+        let (answered, refused) = running.post("/v1/services", &token, &body.to_string()).await;
+        assert_eq!(answered, status, "{refused}");
+        assert!(refused["error"].as_str().unwrap().contains(why), "{refused}");
+    }
+    assert_eq!(running.get("/v1/services").await, (200, json!([])), "nothing is left of them");
+
+    let body = json!({"stream": "live/bbb", "service": "sd", "keep": true}).to_string();
+    let (status, explained) = running.post("/v1/services/explain", "", &body).await;
+    assert_eq!((status, &explained["components"][1]["worker"]), (200, &json!("worker-1")));
+    let (status, service) = running.post("/v1/services", &token, &body).await;
+    assert_eq!((status, &service["state"]), (202, &json!("starting")), "{service}");
+    let watch = json!({"stream": service["stream"]}).to_string();
+    let (status, refused) = running.post("/v1/sessions", &token, &watch).await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("is starting"), "{refused}");
+    let path = format!("/v1/services/{}", service["service"].as_str().unwrap());
+    let info = reaches(&running, &path, "running").await;
+    assert_eq!(info["modules"][1]["component"]["component"], "mdc");
+    let (_, nodes) = running.get("/v1/nodes").await;
+    let worker = nodes.as_array().unwrap().iter().find(|node| node["role"] == "worker").unwrap();
+    assert_eq!(
+        (&worker["worker"]["cores"], &worker["worker"]["instances"]),
+        (&json!(1.0), &json!(2))
+    );
+
+    let (status, refused) = running.post("/v1/nodes/worker-1/drain", &token, "{}").await;
+    assert_eq!(status, 409, "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("scale, mdc"), "{refused}");
+    for (status, body) in [
+        (422, json!({"number": 7})),
+        (409, json!({"number": 1, "to": "worker-1"})),
+        (404, json!({"number": 1, "to": "worker-x"})),
+        (503, json!({"number": 1})),
+    ] {
+        let moved = running.post(&format!("{path}/move"), &token, &body.to_string()).await;
+        assert_eq!(moved.0, status, "{moved:?}");
+    }
+
+    let components = json!([{"component": "case", "to": "upper"}]);
+    let body = json!({"stream": "live/bbb", "components": components}).to_string();
+    let (_, failing) = running.post("/v1/services", &token, &body).await;
+    let failing = format!("/v1/services/{}", failing["service"].as_str().unwrap());
+    let failed = reaches(&running, &failing, "failed").await;
+    assert!(failed["why"].as_str().unwrap().contains("not in here"), "{failed}");
+
+    assert_eq!(running.delete(&path, &token).await.0, 204);
+    assert_eq!(running.get(&path).await.0, 404);
 }

@@ -8,7 +8,7 @@ mod network;
 use gibbon_control::{
     node::{FromNode, NodeReport},
     portal::SessionRequest,
-    services::{ServiceRequest, ServiceState},
+    services::{ServiceInfo, ServiceRequest, ServiceState},
     work::{WorkAnswer, WorkReport},
 };
 use gibbon_coordinator::{
@@ -261,4 +261,28 @@ fn only_workers_work_and_publish_only_what_their_components_make() {
         let refused = network.manager.register(network.now, link(name), register).unwrap_err();
         assert!(matches!(refused, NodeRefusal::Offer(_)), "{refused:?}");
     }
+}
+
+#[test]
+fn two_hundred_services_keep_the_load_of_workers_even() {
+    let names: Vec<_> = (0..20).map(|n| format!("worker-{n}")).collect();
+    let mut scene = Scene::new(1);
+    for name in &names {
+        scene.add_with(name, |offer| offer.cores = 8.0);
+    }
+    scene.pass(4 * SECOND);
+    for n in 0..200 {
+        let height = 90 + 2 * (n % 100);
+        let list = if n < 100 { "" } else { "| grayscale " };
+        scene.ask(&format!("scale height={height} {list}| mdc")).unwrap();
+    }
+    scene.pass(SECOND);
+    let running = |info: &ServiceInfo| info.state == ServiceState::Running;
+    assert!(scene.network.manager.services().iter().all(running));
+    let nodes = scene.network.manager.nodes(scene.network.now);
+    let loads: Vec<_> =
+        nodes.iter().filter_map(|n| Some(n.worker.as_ref()?.reserved_cores)).collect();
+    let (mean, most) =
+        (loads.iter().sum::<f64>() / 20.0, loads.iter().fold(0.0, |a: f64, b| a.max(*b)));
+    assert!(loads.len() == 20 && most <= 1.3 * mean, "{most} of {mean}: {loads:?}");
 }

@@ -107,9 +107,6 @@ impl Manager {
         request: &MoveRequest,
     ) -> Result<(ServiceInfo, Vec<Output>), Refusal> {
         let service = self.services.get(id).ok_or(Refusal::NoService(id))?;
-        if self.is_moving(service) {
-            return Err(Refusal::Moving(id));
-        }
         self.check_known(id)?;
         let MoveRequest { number, replica, to } = request;
         let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
@@ -120,6 +117,9 @@ impl Manager {
             return Err(Refusal::OutOfBounds(what));
         };
         let root = self.services.root_of(instance.spec.instance);
+        if !self.may_move(root) {
+            return Err(Refusal::Moving(id));
+        }
         let exclude = match to {
             Some(to) if *to == instance.worker => return Err(Refusal::AlreadyThere(to.clone())),
             Some(to) => self.all_but(to)?,

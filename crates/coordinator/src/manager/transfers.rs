@@ -183,7 +183,7 @@ impl Manager {
     }
 
     /// Whether the segment that begins with `root` is not part of a move, nor any service that uses it.
-    fn may_move(&self, root: InstanceId) -> bool {
+    pub(super) fn may_move(&self, root: InstanceId) -> bool {
         let segment = self.services.hanging_on(root);
         let instances = segment.iter().filter_map(|id| self.services.instance(*id));
         let users: Vec<_> = instances.flat_map(|i| self.services.used_by(i)).collect();

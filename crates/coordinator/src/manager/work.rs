@@ -69,17 +69,13 @@ impl Manager {
             let Some(instance) = known.filter(|instance| instance.worker == *worker) else {
                 continue;
             };
-            instance.accepted = true;
+            let catalog = streams.iter().find(|catalog| catalog.stream == instance.stream);
+            instance.is_reported(now, report, catalog);
             if let InstanceState::Failed { why } = &report.state
                 && instance.stand != Stand::Leaving
             {
                 failed.push((report.spec.instance, format!("cannot run it: {}", brief(why))));
             }
-            let catalog = streams.iter().find(|catalog| catalog.stream == instance.stream);
-            if let Some(catalog) = catalog.filter(|_| instance.spec.publish) {
-                instance.catalog = Some(catalog.clone());
-            }
-            instance.report = Some(report.clone());
         }
         let fail = |(id, why): (InstanceId, String)| self.instance_fails(now, id, &why);
         failed.into_iter().flat_map(fail).collect()
@@ -164,7 +160,9 @@ impl Manager {
             unheard.then(|| (id, "did not acknowledge it in time".to_owned()))
         };
         let mut late: Vec<_> = self.services.instances().filter_map(late).collect();
-        late.extend(self.services.iter().filter_map(|(_, s)| self.first_silent(now, s)));
+        for (_, service) in self.services.iter() {
+            late.extend(service.replicas().filter_map(|r| self.first_silent(now, service, r)));
+        }
         let mut out = Vec::new();
         for (id, why) in late {
             out.extend(self.instance_fails(now, id, &why));
@@ -175,17 +173,28 @@ impl Manager {
         out
     }
 
-    /// The first instance of a service that never ran of which nothing has come for too long, if its source is
-    /// there.
-    fn first_silent(&self, now: MediaTime, service: &Service) -> Option<(InstanceId, String)> {
-        if service.has_run() || self.registry.stream(&service.chain.source).is_none() {
-            return None;
+    /// The first instance of a chain that has never run, and for too long since what it reads from has.
+    fn first_silent(
+        &self,
+        now: MediaTime,
+        service: &Service,
+        replica: u8,
+    ) -> Option<(InstanceId, String)> {
+        // Without its source nothing can run.
+        self.registry.stream(&service.chain.source)?;
+        let mut since = service.created;
+        let active = |stream| self.services.active(stream, replica);
+        for instance in service.streams.iter().map_while(active) {
+            if let Some(ran) = instance.runs_since {
+                since = since.max(ran);
+                continue;
+            }
+            let (_, ordered) = instance.ordered?;
+            let why = || format!("ran nothing within {} s", RUN_WITHIN.as_secs());
+            let late = now.since(ordered.max(since)) > RUN_WITHIN;
+            return late.then(|| (instance.spec.instance, why()));
         }
-        let active = |stream| self.services.active(stream, 0);
-        let first = service.streams.iter().map_while(active).find(|i| !i.is_running())?;
-        let late = first.ordered.is_some_and(|(_, at)| now.since(at) > RUN_WITHIN);
-        let why = || format!("ran nothing within {} s", RUN_WITHIN.as_secs());
-        late.then(|| (first.spec.instance, why()))
+        None
     }
 
     fn never_ran(&self, now: MediaTime) -> Vec<ServiceId> {

@@ -33,6 +33,8 @@ pub struct Instance {
     pub accepted: bool,
     /// The newest report of it.
     pub report: Option<InstanceReport>,
+    /// Since when it has run, if it ever has.
+    pub runs_since: Option<MediaTime>,
     /// What it publishes, once it does.
     pub catalog: Option<Catalog>,
     /// Cores and memory (MiB) that it is expected to take, and what its stream takes (kbit/s).
@@ -91,9 +93,27 @@ impl Instance {
             ordered: None,
             accepted: false,
             report: None,
+            runs_since: None,
             catalog: None,
             expected,
             rests_until: now,
+        }
+    }
+
+    /// Its worker reports how it is, and what it publishes, if it does.
+    pub fn is_reported(
+        &mut self,
+        now: MediaTime,
+        report: &InstanceReport,
+        catalog: Option<&Catalog>,
+    ) {
+        self.accepted = true;
+        if let Some(catalog) = catalog.filter(|_| self.spec.publish) {
+            self.catalog = Some(catalog.clone());
+        }
+        self.report = Some(report.clone());
+        if self.is_running() {
+            self.runs_since.get_or_insert(now);
         }
     }
 
@@ -144,6 +164,7 @@ impl Instance {
     pub(super) fn excuse(&mut self, time: Duration) {
         self.since = self.since + time;
         self.ordered = self.ordered.map(|(version, at)| (version, at + time));
+        self.runs_since = self.runs_since.map(|at| at + time);
     }
 }
 

@@ -102,19 +102,23 @@ pub enum Standing {
 impl Services {
     /// How a move stands.
     pub fn standing_of(&self, now: MediaTime, a_move: &Move) -> Standing {
-        let new = a_move.new.iter().map(|id| self.instance(*id));
-        let Some(new) = new.collect::<Option<Vec<_>>>() else {
-            // Whatever took one away, a lost worker or a refusal, has said why.
-            return Standing::Stuck(a_move.from.clone(), "a new instance is gone".to_owned());
-        };
-        match new.iter().find(|instance| !instance.is_running()) {
-            None => Standing::Ready,
-            Some(late) if now.since(a_move.begun) > RUN_WITHIN => Standing::Stuck(
-                late.worker.clone(),
-                format!("ran nothing within {} s", RUN_WITHIN.as_secs()),
-            ),
-            Some(_) => Standing::Waiting,
+        let old = a_move.old.iter().filter_map(|id| self.instance(*id));
+        for old in old.filter(|old| !self.used_by(old).is_empty()) {
+            let coming = self.standing(&old.stream, old.spec.replica, Stand::Coming);
+            let Some(new) = coming else {
+                // It went with what it hung on.
+                return Standing::Stuck(old.worker.clone(), "has lost a successor".to_owned());
+            };
+            if !new.is_running() {
+                let late = now.since(a_move.begun) > RUN_WITHIN;
+                let why = format!("ran nothing within {} s", RUN_WITHIN.as_secs());
+                return match late {
+                    true => Standing::Stuck(new.worker.clone(), why),
+                    false => Standing::Waiting,
+                };
+            }
         }
+        Standing::Ready
     }
 
     /// The successors take over; their predecessors leave.

@@ -198,17 +198,8 @@ impl Scene {
         let order = worker.order.clone();
         let instances = order.iter().flat_map(|order| &order.instances);
         let instances: Vec<_> = instances.map(|spec| self.instance(name, spec)).collect();
-        let streams =
-            instances.iter().filter(|i| i.spec.publish && i.state == InstanceState::Running);
-        let streams: BTreeMap<_, _> =
-            streams.map(|i| (i.spec.chain.stream(), made_of(&i.spec))).collect();
         let version = order.map_or(0, |order| order.version);
-        NodeReport {
-            streams: streams.into_values().collect(),
-            draining: worker.draining,
-            work: Some(WorkReport { version, instances, ..WorkReport::default() }),
-            ..NodeReport::default()
-        }
+        NodeReport { draining: worker.draining, ..of(version, instances) }
     }
 
     fn instance(&self, name: &str, spec: &InstanceSpec) -> InstanceReport {
@@ -220,15 +211,7 @@ impl Scene {
         };
         let stream = spec.chain.stream();
         let subscribers = self.subscribers.get(&(name.to_owned(), stream)).copied().unwrap_or(0);
-        InstanceReport {
-            spec: spec.clone(),
-            state,
-            input: SocketReport::default(),
-            output: SocketReport { subscribers, ..SocketReport::default() },
-            cpu_ms: 0,
-            memory_kib: 0,
-            restarts: 0,
-        }
+        instance(spec, state, subscribers)
     }
 
     /// The components that a worker has been told to run, each with `(published)` if it is to publish.
@@ -293,6 +276,39 @@ impl Scene {
 
 pub fn component(spec: &InstanceSpec) -> String {
     spec.chain.components.last().unwrap().component.clone()
+}
+
+/// What a worker reports where all that it was told to run runs.
+pub fn report(order: Option<&WorkOrder>) -> NodeReport {
+    let specs = order.iter().flat_map(|order| &order.instances);
+    let running = |spec: &InstanceSpec| instance(spec, InstanceState::Running, 0);
+    let instances: Vec<_> = specs.map(running).collect();
+    of(order.map_or(0, |order| order.version), instances)
+}
+
+fn instance(spec: &InstanceSpec, state: InstanceState, subscribers: u32) -> InstanceReport {
+    InstanceReport {
+        spec: spec.clone(),
+        state,
+        input: SocketReport::default(),
+        output: SocketReport { subscribers, ..SocketReport::default() },
+        cpu_ms: 0,
+        memory_kib: 0,
+        restarts: 0,
+    }
+}
+
+/// What publishes and runs has put something out.
+fn of(version: u64, instances: Vec<InstanceReport>) -> NodeReport {
+    let published = |i: &&InstanceReport| i.spec.publish && i.state == InstanceState::Running;
+    let streams = instances.iter().filter(published);
+    let streams: BTreeMap<_, _> =
+        streams.map(|i| (i.spec.chain.stream(), made_of(&i.spec))).collect();
+    NodeReport {
+        streams: streams.into_values().collect(),
+        work: Some(WorkReport { version, instances, ..WorkReport::default() }),
+        ..NodeReport::default()
+    }
 }
 
 fn made_of(spec: &InstanceSpec) -> Catalog {
