@@ -11,7 +11,7 @@ use bytes::Bytes;
 use gibbon_control::work::{
     Input as InputOf, InstanceReport, InstanceSpec, InstanceState, SocketReport,
 };
-use gibbon_media::{Catalog, InstanceId, NodeId, StreamName};
+use gibbon_media::{Catalog, Description, InstanceId, NodeId, StreamName};
 use gibbon_net::wire::Rejected;
 use gibbon_relay::{Demand, Relay, Relays};
 use gibbon_worker::ipc::{FromSegment, InstanceStatus, Malformed, Message, Setup, ToSegment};
@@ -223,11 +223,14 @@ impl Input {
     }
 
     async fn open(relays: &Arc<Relays>, stream: &StreamName) -> Result<Self, Rejected> {
-        let demand = |description| relays.demand(stream, description, None);
-        let mut demands = vec![demand(gibbon_media::Description::Zero)?];
-        let catalog = demands[0].relay.ready().await?.catalog.clone();
+        let first = relays.demand(stream, Description::Zero, None)?;
+        let catalog = first.relay.ready().await?.catalog.clone();
+        let mut demands = vec![first];
         for description in &catalog.scheme.descriptions()[1..] {
-            demands.push(demand(*description)?);
+            let demand = relays.demand(stream, *description, None)?;
+            // A relay that finds no source at first gives up.
+            demand.relay.ready().await?;
+            demands.push(demand);
         }
         Ok(Self { catalog, demands })
     }
@@ -284,16 +287,15 @@ impl Attendance<'_> {
         let mut heard = Instant::now();
         loop {
             tokio::select! {
-                said = child.next() => {
-                    heard = Instant::now();
-                    match said {
-                        Ok(Some(message)) => {
-                            if let Err(why) = self.take(message, &mut catalogs, &wanted.borrow()) {
-                                return End::Fault(why);
-                            }
-                        }
-                        Ok(None) => return End::Left,
-                        Err(error) => return End::Fault(format!("its segment broke the rules: {error}")),
+                // What has been said counts before how long ago: this process may have been frozen, too.
+                biased;
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        return End::Unwanted;
+                    }
+                    match self.setup(&wanted.borrow_and_update()) {
+                        Ok(changed) => setup = Some(changed),
+                        Err(why) => return End::Fault(why.to_string()),
                     }
                 }
                 Ok(place) = pipe.reserve(), if setup.is_some() => {
@@ -302,11 +304,17 @@ impl Attendance<'_> {
                         self.feed(&mut feeders, child);
                     }
                 }
-                changed = wanted.changed() => match changed.map(|()| self.setup(&wanted.borrow_and_update())) {
-                    Ok(Ok(changed)) => setup = Some(changed),
-                    Ok(Err(why)) => return End::Fault(why.to_string()),
-                    Err(_) => return End::Unwanted,
-                },
+                said = child.next() => {
+                    heard = Instant::now();
+                    let taken = match said {
+                        Ok(Some(message)) => self.take(message, &mut catalogs, &wanted.borrow()),
+                        Ok(None) => return End::Left,
+                        Err(error) => Err(format!("its segment broke the rules: {error}")),
+                    };
+                    if let Err(why) = taken {
+                        return End::Fault(why);
+                    }
+                }
                 () = sleep_until(heard + SILENT_TOO_LONG) => {
                     return End::Fault(format!("its segment said nothing for {SILENT_TOO_LONG:?}"));
                 }
