@@ -18,15 +18,18 @@ use gibbon_worker::ipc::{FromSegment, InstanceStatus, Malformed, Message, Setup,
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
     child::Child, feeder, machine, orders::Segment, outputs::Place, segments::Surroundings,
 };
 
-/// A segment that has said nothing for so long is stuck.
-const SILENT_TOO_LONG: Duration = Duration::from_secs(5);
+/// How often it is looked whether a segment has said something, and how often in a row it may not have: then it
+/// is stuck. Counted in looks and not in time, so that a worker that was frozen does not take its own silence for
+/// that of a segment.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const MAX_UNHEARD: u32 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 /// A segment that ran for so long before it ended is started anew as soon as the first time.
@@ -284,10 +287,11 @@ impl Attendance<'_> {
         };
         let mut feeders = JoinSet::new();
         let mut catalogs = HashMap::new();
-        let mut heard = Instant::now();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut unheard = 0;
         loop {
             tokio::select! {
-                // What has been said counts before how long ago: this process may have been frozen, too.
                 biased;
                 changed = wanted.changed() => {
                     if changed.is_err() {
@@ -305,7 +309,7 @@ impl Attendance<'_> {
                     }
                 }
                 said = child.next() => {
-                    heard = Instant::now();
+                    unheard = 0;
                     let taken = match said {
                         Ok(Some(message)) => self.take(message, &mut catalogs, &wanted.borrow()),
                         Ok(None) => return End::Left,
@@ -315,8 +319,12 @@ impl Attendance<'_> {
                         return End::Fault(why);
                     }
                 }
-                () = sleep_until(heard + SILENT_TOO_LONG) => {
-                    return End::Fault(format!("its segment said nothing for {SILENT_TOO_LONG:?}"));
+                _ = look.tick() => {
+                    unheard += 1;
+                    if unheard > MAX_UNHEARD {
+                        let silent = LOOK_EVERY * MAX_UNHEARD;
+                        return End::Fault(format!("its segment said nothing for {silent:?}"));
+                    }
                 }
             }
         }

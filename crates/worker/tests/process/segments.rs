@@ -1,6 +1,6 @@
 //! What runs in segments, and what becomes of it when one is lost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::network::{
     Coordinator, Network, Origin, Reading, Received, ends, instance, runs, signal, soon, source,
@@ -122,6 +122,28 @@ async fn a_segment_that_says_nothing_is_killed_and_started_anew() {
     coordinator.sees_instance("it is lost", 1, |r| silent(&r.state)).await;
     assert!(!runs(stuck));
     coordinator.sees_running(1).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_does_not_take_its_own_silence_for_that_of_a_segment() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    let spec = instance(1, "mdc");
+    coordinator.orders(1, std::slice::from_ref(&spec));
+    coordinator.sees_running(1).await;
+    let edge = network.edge("edge-a", &worker).await;
+    let mut reading = edge.reads(&spec.chain.stream(), Description::Zero).await.unwrap();
+    let before = reads(&mut reading, 1).await;
+    signal(worker.pid(), "STOP").await;
+    // Longer than a segment may be silent.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    signal(worker.pid(), "CONT").await;
+    let after = reads(&mut reading, 3).await;
+    assert!(of_one_producer(&[before, after].concat()));
+    let report = coordinator.sees_running(1).await;
+    assert_eq!(report.restarts, 0);
 }
 
 #[tokio::test]
