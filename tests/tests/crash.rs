@@ -114,7 +114,7 @@ fn five_edges_in_turn_are_killed_and_who_held_one_description_there_never_freeze
             let together = PlayerOptions::new("live/bbb", 600.0).at(edge).no_decode();
             players.push(network.play(&format!("together-{n}"), &together)?);
         }
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         for n in 0..5 {
             settled(&network, &players)?;
             let edge = EDGES[n % EDGES.len()];

@@ -37,7 +37,7 @@ fn every_edge_is_drained_and_restarted_in_turn_and_twelve_viewers_see_nothing() 
             let placed = if n < 2 { placed } else { placed.no_decode() };
             players.push(network.play(&format!("viewer-{n}"), &placed)?);
         }
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         let (code, said) = gibbonctl(
             &network,
             &["rolling-restart", "--edges", "edge-a,edge-b,edge-c", "--deadline", "60s"],

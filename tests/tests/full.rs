@@ -47,12 +47,12 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
         for n in 0..FIRST {
             players.push(play(format!("first-{n}"), n + 1)?);
         }
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         wait_for("both descriptions for each", WAIT, || {
             Ok(served(&network, &players)?.iter().all(|legs| *legs == 2).then_some(()))
         })?;
         for n in 0..NEWCOMERS {
-            let newcomer = play(format!("newcomer-{n}"), 5)?;
+            let mut newcomer = play(format!("newcomer-{n}"), 5)?;
             newcomer.playing()?;
             players.push(newcomer);
         }
@@ -109,7 +109,7 @@ fn who_is_refused_is_told_the_next_best_edge() -> anyhow::Result<()> {
             &PlayerOptions::new("live/bbb", 8.0).at("edge-z").priority(Priority::MAX),
         )?;
         still.playing()?;
-        let one =
+        let mut one =
             network.play("one", &PlayerOptions::new("live/bbb", 60.0).at("edge-a").no_decode())?;
         one.playing()?;
         wait_for("edge-a to be full", WAIT, || {

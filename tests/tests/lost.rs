@@ -67,7 +67,7 @@ fn the_coordinator_dies_at_every_step_of_a_hand_off_and_its_store_with_it() -> a
             network.play("together", &plays(900.0).at("edge-a"))?,
             network.play("diverse", &diverse(900.0))?,
         ];
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         let sessions: Vec<_> = players.iter().map(Player::session).collect::<Result<_, _>>()?;
         whole(&network, &sessions)?;
         for (n, step) in STEPS.iter().enumerate() {
@@ -122,7 +122,7 @@ fn an_origin_that_stops_for_half_a_second_moves_no_leg() -> anyhow::Result<()> {
             network.play("together", &plays(12.0).at("edge-a"))?,
             network.play("diverse", &diverse(12.0))?,
         ];
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         legs(&network, players[1].session()?, apart)?;
         for _ in 0..3 {
             stop_for(&network, "origin-1", Duration::from_millis(500))?;
@@ -159,7 +159,7 @@ fn an_edge_that_is_frozen_for_five_seconds_is_left_and_is_of_use_again() -> anyh
             network.play("together", &plays(23.0).at("edge-a"))?,
             network.play("diverse", &diverse(23.0))?,
         ];
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         let apart_at = legs(&network, players[1].session()?, apart)?;
         stop_for(&network, apart_at[0].as_str(), Duration::from_secs(5))?;
         wait_for("the edge to be up again", WAIT, || {
@@ -200,7 +200,7 @@ fn an_edge_cut_off_from_the_coordinator_either_way_goes_on_serving() -> anyhow::
             network.play("from-it", &plays(27.0).at("edge-a"))?,
             network.play("to-it", &plays(27.0).at("edge-b"))?,
         ];
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         // One is not heard, the other does not hear.
         network.control_path("edge-a")?.cut_off(Whose::All, Direction::ToTarget);
         network.control_path("edge-b")?.cut_off(Whose::All, Direction::ToClient);
@@ -236,7 +236,7 @@ fn an_edge_cut_off_from_the_origin_is_helped_by_another_edge() -> anyhow::Result
             network.play("together", &plays(17.0).at("edge-a"))?,
             network.play("diverse", &diverse(17.0).at("edge-a"))?,
         ];
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         legs(&network, players[1].session()?, apart)?;
         let edge = Whose::Only(network.address("edge-a")?);
         let path = network.access_path("origin-1")?;

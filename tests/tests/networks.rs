@@ -46,7 +46,7 @@ fn an_edge_with_loss_or_jitter_does_not_pass_its_probation() -> anyhow::Result<(
             let options = plays(19.0).at("edge-a").placement(*placement);
             players.push(network.play(&format!("moved-{n}"), &options)?);
         }
-        players.iter().try_for_each(Player::playing)?;
+        players.iter_mut().try_for_each(Player::playing)?;
         for edge in &bad {
             network.portal.undrain(edge)?;
         }

@@ -34,7 +34,7 @@ fn two_origins_three_edges_three_clients_and_moving_one_changes_only_its_own() -
             players.push(network.play(name, &PlayerOptions::new(stream, 16.0).at(edge))?);
         }
         let mut sessions = Vec::new();
-        for (player, (_, stream, origin, edge)) in players.iter().zip(plays) {
+        for (player, (_, stream, origin, edge)) in players.iter_mut().zip(plays) {
             player.playing()?;
             let info = settled(&network, player.session()?, edge)?;
             ensure!(info.stream.as_str() == stream && info.client.connected, "{info:?}");
@@ -79,7 +79,7 @@ fn an_edge_counts_two_description_streams_per_session_and_pulls_each_track_once(
         for name in ["first", "second", "third"] {
             players.push(network.play(name, &PlayerOptions::new("live/bbb", 6.0).at("edge-a"))?);
         }
-        for player in &players {
+        for player in &mut players {
             player.playing()?;
             settled(&network, player.session()?, "edge-a")?;
         }

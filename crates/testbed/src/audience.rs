@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// other, begin late, and stay behind.
 pub fn watch(network: &Network, name: &str, options: PlayerOptions) -> anyhow::Result<Player> {
     let duration = Duration::from_secs_f64(LONGEST);
-    let player = network.play(name, &PlayerOptions { duration, ..options })?;
+    let mut player = network.play(name, &PlayerOptions { duration, ..options })?;
     player.playing()?;
     Ok(player)
 }

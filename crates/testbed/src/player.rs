@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use gibbon_control::report::Report;
 use gibbon_media::{Placement, Priority, SessionId};
 
@@ -90,10 +90,16 @@ impl Player {
         })
     }
 
-    /// Waits until the picture is moving.
-    pub fn playing(&self) -> anyhow::Result<()> {
+    /// Waits until the picture is moving; fails if the player ends before.
+    pub fn playing(&mut self) -> anyhow::Result<()> {
         wait_for(format!("{} to play", self.process.name()), WAIT, || {
-            Ok(self.process.log().with("playing").next().map(|_| ()))
+            if self.process.log().with("playing").next().is_some() {
+                return Ok(Some(()));
+            }
+            match self.process.ended()? {
+                Some(status) => bail!("it ended with {status}; see its log"),
+                None => Ok(None),
+            }
         })
     }
 

@@ -58,7 +58,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let play = if n < options.decoding { play } else { play.with(&["--no-decode"]) };
         players.push(network.play(&format!("player-{n}"), &play)?);
     }
-    players.iter().try_for_each(Player::playing)?;
+    players.iter_mut().try_for_each(Player::playing)?;
     let sessions: Vec<SessionId> = players.iter().map(Player::session).collect::<Result<_, _>>()?;
     let (begun, mut sampled) = (Instant::now(), Instant::now());
     let (mut memory, mut tasks) = (Series::new(), Series::new());
