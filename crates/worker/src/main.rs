@@ -73,7 +73,7 @@ struct Run {
     #[arg(long, env = "GIBBON_MEMORY", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     memory: Option<u64>,
     /// Address space of one segment, in MiB: what takes more is ended, and started anew
-    #[arg(long, env = "GIBBON_SEGMENT_MEMORY", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..))]
+    #[arg(long, env = "GIBBON_SEGMENT_MEMORY", value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(256..))]
     segment_memory: u64,
     /// What this worker can send to other nodes at once, in kbit/s [default: not limited]
     #[arg(long, env = "GIBBON_UPLINK_KBPS")]

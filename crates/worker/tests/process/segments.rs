@@ -1,6 +1,9 @@
 //! What runs in segments, and what becomes of it when one is lost.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::network::{
     Coordinator, Network, Origin, Reading, Received, ends, instance, runs, signal, soon, source,
@@ -179,6 +182,24 @@ async fn segments_do_not_outlive_their_worker() {
     signal(worker.pid(), "KILL").await;
     assert_eq!(worker.ends().await, None, "by the signal");
     ends(segment).await;
+}
+
+#[tokio::test]
+async fn a_segment_that_ends_again_and_again_is_started_ever_more_seldom() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    // Less than it needs.
+    let worker = network.worker(Some(&coordinator), &["--segment-memory", "256"]).await;
+    coordinator.says(origin.directory());
+    let began = Instant::now();
+    coordinator.orders(1, &[instance(1, "mdc")]);
+    let restarted = |report: &InstanceReport| {
+        matches!(report.state, InstanceState::Restarting { .. }) && report.restarts >= 3
+    };
+    coordinator.sees_instance("it is lost again", 1, restarted).await;
+    worker.logged_times("segment started", 4).await;
+    let least = Duration::from_millis(200 + 400 + 800);
+    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
