@@ -35,7 +35,7 @@ pub const WATCH_WITHIN: Duration = Duration::from_secs(30);
 pub const FAILED_FOR: Duration = Duration::from_secs(60);
 /// A service of which nothing has come by then has failed.
 pub const BUILD_WITHIN: Duration = Duration::from_secs(60);
-/// A worker that has refused or failed a service is not chosen for it again for this long.
+/// A worker that has refused or failed a component is not chosen for it again for this long.
 pub const SHUN: Duration = Duration::from_secs(30);
 /// Once it has run, a service that no worker has room for is tried again after this.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -85,6 +85,8 @@ pub struct Service {
 pub struct Refusal {
     /// Which.
     pub worker: NodeId,
+    /// The component concerned, by its place from 0 on.
+    pub step: usize,
     /// As in "worker-1 …".
     pub why: String,
     at: MediaTime,
@@ -159,11 +161,12 @@ impl Service {
         ServiceRef { service, name, priority, keep, standby }
     }
 
-    /// A worker would not run it, or could not.
-    pub fn refused(&mut self, now: MediaTime, worker: &NodeId, why: String) {
-        self.refusals.retain(|refusal| refusal.worker != *worker);
+    /// A worker would not run the component that makes `stream`, or could not.
+    pub fn refused(&mut self, now: MediaTime, worker: &NodeId, stream: &StreamName, why: String) {
+        let Some(step) = self.streams.iter().position(|made| made == stream) else { return };
+        self.refusals.retain(|refusal| (&refusal.worker, refusal.step) != (worker, step));
         if self.refusals.len() < MAX_REFUSALS {
-            self.refusals.push(Refusal { worker: worker.clone(), why, at: now });
+            self.refusals.push(Refusal { worker: worker.clone(), step, why, at: now });
         }
     }
 

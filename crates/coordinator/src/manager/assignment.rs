@@ -141,7 +141,11 @@ impl Manager {
             why: why.to_owned(),
         };
         let mut exclude = around.exclude.to_vec();
-        exclude.extend(service.refusals(now).map(|refusal| whole(&refusal.worker, &refusal.why)));
+        exclude.extend(service.refusals(now).map(|refusal| Excluded {
+            worker: refusal.worker.clone(),
+            step: Some(refusal.step),
+            why: refusal.why.clone(),
+        }));
         for worker in self.other_replica(service, replica).iter().chain(around.apart_from) {
             exclude.push(whole(worker, "runs the other replica"));
         }

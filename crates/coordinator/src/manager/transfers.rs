@@ -253,14 +253,14 @@ impl Manager {
         let (worker, component, stand) =
             (known.worker.clone(), known.component().to_owned(), known.stand);
         tracing::warn!(%instance, %worker, component, why, "a component will not do");
-        let why = format!("{why} ({component})");
+        let stream = known.stream.clone();
         for id in self.services.used_by(known) {
             if let Some(service) = self.services.get_mut(id) {
-                service.refused(now, &worker, why.clone());
+                service.refused(now, &worker, &stream, why.to_owned());
             }
         }
         match (stand, self.services.moves.of_instance(instance)) {
-            (Stand::Coming, Some(root)) => self.try_another(now, root, &worker, &why),
+            (Stand::Coming, Some(root)) => self.try_another(now, root, &worker, why),
             (_, part_of) => {
                 let out = part_of.map_or_else(Vec::new, |root| self.take_over(now, root));
                 self.services.remove(instance);
