@@ -9,6 +9,7 @@ mod orders;
 mod outputs;
 mod segments;
 mod server;
+mod state;
 mod supervisor;
 mod usage;
 mod worker;

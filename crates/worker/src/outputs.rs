@@ -72,16 +72,10 @@ impl Output {
             Push::Duplicate => false,
             Push::Refused => {
                 let (stream, group) = (&self.catalog.stream, place.header.group);
-                tracing::warn!(%stream, %group, index, "frame not published: out of order, or the group is full");
+                tracing::debug!(%stream, %group, index, "frame not published: out of order, or the group is full");
                 false
             }
         }
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.withdrawn.send_replace(true);
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::{Notify, watch};
 use crate::{
     orders::{Segment, Taken},
     outputs::Outputs,
-    supervisor::{self, State},
+    state::State,
+    supervisor,
 };
 
 /// What segments work with.
