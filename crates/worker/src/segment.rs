@@ -25,7 +25,9 @@ mod text_groups;
 mod tree;
 
 use std::{
-    io::{self, BufReader, Write},
+    fs::File,
+    io::{self, BufReader},
+    os::fd::AsFd,
     process::{self, ExitCode},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -57,10 +59,12 @@ pub fn run(memory_mib: u64) -> anyhow::Result<ExitCode> {
         report(panic);
         process::abort();
     }));
-    let stdout = Mutex::new(io::stdout());
+    // As a file: what is not text is not to be searched for ends of lines.
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let stdout = Mutex::new(stdout);
     let outlet: Outlet = Arc::new(move |message: FromSegment| {
         let mut stdout = stdout.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = message.write(&mut *stdout).and_then(|()| stdout.flush()) {
+        if let Err(error) = message.write(&mut *stdout) {
             // The worker is gone.
             tracing::debug!(%error, "nobody listens");
             process::exit(0);

@@ -198,3 +198,6 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

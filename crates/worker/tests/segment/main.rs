@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // Only in tests.
 
 mod media;
+mod process;
 mod support;
 mod trees;
 mod troubles;

@@ -45,8 +45,13 @@ pub struct Source {
 impl Source {
     /// A part of the clip, small: three groups, with captions, and something before and after.
     pub fn clip(scheme: Scheme) -> Self {
+        Self::clip_of(scheme, (160, 90))
+    }
+
+    /// The same in another size.
+    pub fn clip_of(scheme: Scheme, size: (u32, u32)) -> Self {
         let options = ProgrammeOptions {
-            size: Some((160, 90)),
+            size: Some(size),
             captions: Some(clip("bbb.vtt")),
             ..ProgrammeOptions::default()
         };
@@ -222,12 +227,7 @@ impl Segment {
     }
 
     pub fn set(&mut self, instances: &[InstanceSpec]) {
-        self.tree.take(ToSegment::Set(Setup {
-            catalog: self.catalog.clone(),
-            instances: instances.to_vec(),
-            assets: clip(""),
-            font: "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf".into(),
-        }));
+        self.tree.take(ToSegment::Set(setup(&self.catalog, instances)));
     }
 
     /// Feeds it what `coded` publishes.
@@ -277,8 +277,18 @@ impl Segment {
     }
 }
 
+/// All that is to run in a segment.
+pub fn setup(catalog: &Catalog, instances: &[InstanceSpec]) -> Setup {
+    Setup {
+        catalog: catalog.clone(),
+        instances: instances.to_vec(),
+        assets: clip(""),
+        font: "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf".into(),
+    }
+}
+
 /// What has been published by an instance, since its output was last switched on.
-fn published(heard: &[FromSegment], wanted: InstanceId) -> Published {
+pub fn published(heard: &[FromSegment], wanted: InstanceId) -> Published {
     let mut published = Published::default();
     for message in heard {
         match message.clone() {
