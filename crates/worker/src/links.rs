@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use gibbon_control::{node::Directory, work::LinkReport};
+use gibbon_control::{
+    node::{Directory, NodeAddress},
+    work::LinkReport,
+};
 use gibbon_media::{NodeId, Role};
+use gibbon_net::Identity;
 use gibbon_relay::{Network, Peers};
 use tokio::{task::JoinSet, time::interval};
 
@@ -18,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Open connections to other nodes, in either direction.
 #[derive(Default)]
-pub struct Links(Mutex<Vec<(NodeId, quinn::Connection)>>);
+pub struct Links(Mutex<Vec<(Identity, quinn::Connection)>>);
 
 /// What QUIC says of one connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,11 +40,11 @@ pub struct Figures {
 }
 
 /// The figures of all connections at one time, by their ids.
-pub type Snapshot = BTreeMap<usize, (NodeId, Figures)>;
+pub type Snapshot = BTreeMap<usize, (Identity, Figures)>;
 
 impl Links {
     /// There is a connection to `node`.
-    pub fn note(&self, node: &NodeId, connection: &quinn::Connection) {
+    pub fn note(&self, node: &Identity, connection: &quinn::Connection) {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|(_, held)| held.close_reason().is_none());
         if links.iter().all(|(_, held)| held.stable_id() != connection.stable_id()) {
@@ -67,17 +71,18 @@ fn figures(connection: &quinn::Connection) -> Figures {
     }
 }
 
-/// What was sent over all paths, in kbit/s, and each path as it was, from `before` to `now`.
+/// What was sent over all paths, in kbit/s, and each path as it was, from `before` to `now`: where there are more
+/// than [`MAX_LINKS`], not those to edges.
 pub fn reports(before: &Snapshot, now: &Snapshot, between: Duration) -> (u64, Vec<LinkReport>) {
     let kbps = |bytes: u64| (bytes as f64 * 8.0 / 1000.0 / between.as_secs_f64().max(1e-3)) as u64;
     let mut sent = 0;
-    let mut links: BTreeMap<&NodeId, Sum> = BTreeMap::new();
+    let mut links: BTreeMap<(bool, &NodeId), Sum> = BTreeMap::new();
     for (id, (node, figures)) in now {
         // What there was not before has begun meanwhile.
         let since = |pick: fn(&Figures) -> u64| {
             pick(figures) - before.get(id).map_or(0, |(_, before)| pick(before)).min(pick(figures))
         };
-        let sum = links.entry(node).or_default();
+        let sum = links.entry((node.role == Role::Edge, &node.id)).or_default();
         let bytes = since(|f| f.bytes);
         sent += bytes;
         sum.bytes += bytes;
@@ -86,7 +91,7 @@ pub fn reports(before: &Snapshot, now: &Snapshot, between: Duration) -> (u64, Ve
         sum.rtt = Some(sum.rtt.map_or(figures.rtt, |rtt| rtt.min(figures.rtt)));
         sum.bits_per_second = sum.bits_per_second.max(bits_per_second(figures));
     }
-    let reports = links.into_iter().take(MAX_LINKS).map(|(node, sum)| LinkReport {
+    let reports = links.into_iter().take(MAX_LINKS).map(|((_, node), sum)| LinkReport {
         node: node.clone(),
         rtt_us: sum.rtt.unwrap_or_default().as_micros() as u64,
         loss: sum.lost as f64 / sum.packets.max(1) as f64,
@@ -122,7 +127,10 @@ pub async fn keep(own: NodeId, links: Arc<Links>, peers: Arc<Peers>, network: Ar
             let (links, peers) = (links.clone(), peers.clone());
             connecting.spawn(async move {
                 match peers.link(&node).await {
-                    Ok(link) => links.note(&node.id, link.connection()),
+                    Ok(link) => {
+                        let identity = Identity { id: node.id, role: node.role };
+                        links.note(&identity, link.connection());
+                    }
                     Err(error) => tracing::debug!(node = %node.id, %error, "no path"),
                 }
             });
@@ -131,7 +139,7 @@ pub async fn keep(own: NodeId, links: Arc<Links>, peers: Arc<Peers>, network: Ar
     }
 }
 
-fn others(own: &NodeId, directory: &Directory) -> Vec<gibbon_control::node::NodeAddress> {
+fn others(own: &NodeId, directory: &Directory) -> Vec<NodeAddress> {
     let wanted = |role| matches!(role, Role::Origin | Role::Worker);
     let others = directory.nodes.iter().filter(|node| wanted(node.role) && node.id != *own);
     others.take(MAX_LINKS).cloned().collect()
@@ -146,7 +154,11 @@ mod tests {
     }
 
     fn snapshot(of: &[(usize, &str, Figures)]) -> Snapshot {
-        of.iter().map(|(id, node, figures)| (*id, (node.parse().unwrap(), *figures))).collect()
+        let identity = |node: &str| {
+            let role = if node.starts_with("edge") { Role::Edge } else { Role::Origin };
+            Identity { id: node.parse().unwrap(), role }
+        };
+        of.iter().map(|(id, node, figures)| (*id, (identity(node), *figures))).collect()
     }
 
     #[test]
@@ -161,7 +173,7 @@ mod tests {
         ]);
         let (sent, links) = reports(&before, &now, Duration::from_secs(2));
         assert_eq!(sent, 5000);
-        let [edge, origin] = &links[..] else { panic!("{links:?}") };
+        let [origin, edge] = &links[..] else { panic!("{links:?}") };
         assert_eq!(edge.node.as_str(), "edge-a");
         assert_eq!((edge.rtt_us, edge.load_kbps, edge.bandwidth_kbps), (10_000, 5000, 40_000));
         assert!((edge.loss - 10.0 / 190.0).abs() < 1e-9, "{}", edge.loss);
@@ -172,8 +184,10 @@ mod tests {
     fn no_more_paths_are_reported_than_the_bound_says() {
         let nodes: Vec<String> = (0..MAX_LINKS + 9).map(|n| format!("edge-{n}")).collect();
         let nodes = nodes.iter().enumerate();
-        let now: Vec<_> = nodes.map(|(n, node)| (n, node.as_str(), figures(1000, 1, 0))).collect();
+        let nodes = nodes.map(|(n, node)| (n, node.as_str(), figures(1000, 1, 0)));
+        let now: Vec<_> = nodes.chain([(9999, "origin", figures(0, 0, 0))]).collect();
         let (sent, links) = reports(&Snapshot::new(), &snapshot(&now), Duration::from_secs(1));
         assert_eq!((links.len(), sent), (MAX_LINKS, 8 * (MAX_LINKS as u64 + 9)));
+        assert_eq!(links[0].node.as_str(), "origin", "edges are left out first");
     }
 }

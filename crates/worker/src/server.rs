@@ -44,7 +44,7 @@ async fn serve(worker: Arc<Worker>, connection: quinn::Connection) {
         }
     };
     endpoint::welcome_node(&connection);
-    worker.links.note(&peer.id, &connection);
+    worker.links.note(&peer, &connection);
     while let Ok((send, recv)) = connection.accept_bi().await {
         let (worker, connection, peer) = (worker.clone(), connection.clone(), peer.clone());
         tokio::spawn(async move {
