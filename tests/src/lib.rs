@@ -242,3 +242,11 @@ pub fn worker_of(info: &ServiceInfo, number: u32) -> anyhow::Result<&str> {
     let found = info.modules.iter().find(|m| m.number == number && m.replica == 0);
     found.map(|m| m.worker.as_str()).with_context(|| format!("no module {number}: {info:?}"))
 }
+
+/// Ends all services and stops everything: workers that run nothing have nothing to move.
+pub fn stop(network: Network) -> anyhow::Result<()> {
+    for service in network.portal.services()? {
+        network.portal.end_service(service.service)?;
+    }
+    network.stop()
+}

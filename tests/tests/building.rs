@@ -6,7 +6,7 @@ use gibbon_control::{
     work::InstanceState,
 };
 use gibbon_testbed::{Network, Setup, WAIT, wait_for};
-use gibbon_tests::{ask_for, running, worker_of};
+use gibbon_tests::{ask_for, running, stop, worker_of};
 
 const MUNICH: &str = "48.14,11.58";
 const NEW_YORK: &str = "40.71,-74.01";
@@ -116,7 +116,7 @@ fn clients_location_loads_links_shared_prefixes_neighbours_and_priority_decide()
     ensure!(explanation.components.iter().all(|component| component.shared), "{explanation:?}");
     let explained = network.portal.explain_service(service.service)?;
     ensure!(workers(&explained) == ["munich"; 3], "{explained:?}");
-    network.stop()
+    stop(network)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_worker_that_dies_before_it_acknowledges_is_replaced() -> anyhow::Result<()>
     ensure!(service.modules.iter().all(|m| m.worker.as_str() == "worker-1"), "{service:?}");
     let info = running(&network, service.service)?;
     ensure!(info.modules.iter().all(|m| m.worker.as_str() == "worker-2"), "{info:?}");
-    network.portal.end_service(service.service)
+    stop(network)
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_cannot_be_built_says_why_and_leaves_nothing_behind() -> anyhow::Result<(
     ensure!(network.portal.streams()?.len() == 1, "{:?}", network.portal.streams()?);
     let children = network.node("worker-1")?.log().with("segment started").count();
     ensure!(children == 0, "{children} segments were started");
-    network.stop()
+    stop(network)
 }
 
 /// Why a request is refused, at once or when its workers have answered.
