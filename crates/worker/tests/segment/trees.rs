@@ -118,3 +118,22 @@ fn what_cannot_run_says_why_and_leaves_the_others_alone() {
     assert!(why(12).contains("nosuch.png"), "{}", why(12));
     assert!(why(14).contains("not in this segment"), "{}", why(14));
 }
+
+#[test]
+fn what_a_component_elsewhere_asked_of_the_coding_counts_here() {
+    let source = Source::clip(Scheme::Plain);
+    // Components before the last have worked on the input on another worker.
+    let bytes = |text: &str| {
+        let mut last = chain(text).pop().unwrap();
+        last.input = Input::Stream("live/bbb".parse().unwrap());
+        let instance = last.instance.0;
+        let mut segment = Segment::new(&source.catalog);
+        segment.set(&[last]);
+        segment.feed(&source.coded);
+        let out = segment.wait(instance, all);
+        out.frames(Description::Zero, Medium::Video).map(|frame| frame.payload.len()).sum::<usize>()
+    };
+    let (usual, coarse) =
+        (bytes("live/bbb: grayscale | mdc"), bytes("live/bbb: transcode crf=40 | mdc"));
+    assert!(coarse * 3 < usual, "{coarse} and {usual} bytes");
+}
