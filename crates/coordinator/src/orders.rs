@@ -44,11 +44,13 @@ impl Orders {
         &mut self,
         now: MediaTime,
         worker: &NodeId,
-        instances: Vec<InstanceSpec>,
+        instances: &[&InstanceSpec],
     ) -> Option<WorkOrder> {
-        if self.sent.get(worker).is_some_and(|sent| sent.instances == instances) {
+        let same = |sent: &Sent| sent.instances.iter().eq(instances.iter().copied());
+        if self.sent.get(worker).is_some_and(same) {
             return None;
         }
+        let instances: Vec<_> = instances.iter().map(|spec| (*spec).clone()).collect();
         self.version += 1;
         let (term, version) = (self.term, self.version);
         let sent = Sent { version, at: now, instances: instances.clone(), answered: false };
@@ -90,10 +92,10 @@ mod tests {
     fn an_order_is_sent_when_it_differs_and_its_version_rises_over_terms() {
         let worker: NodeId = "worker-1".parse().unwrap();
         let mut orders = Orders::new(Term(3));
-        let first = orders.order(NOW, &worker, vec![]).unwrap();
-        assert!(orders.order(NOW, &worker, vec![]).is_none());
+        let first = orders.order(NOW, &worker, &[]).unwrap();
+        assert!(orders.order(NOW, &worker, &[]).is_none());
         orders.forget(&worker);
-        let again = orders.order(NOW, &worker, vec![]).unwrap();
+        let again = orders.order(NOW, &worker, &[]).unwrap();
         assert!(again.version > first.version);
         let later = Orders::new(Term(4));
         assert!(later.is_of_an_earlier_term(again.version));
@@ -104,7 +106,7 @@ mod tests {
     fn a_worker_is_deaf_until_it_answers_the_newest_order() {
         let worker: NodeId = "worker-1".parse().unwrap();
         let mut orders = Orders::new(Term(1));
-        let order = orders.order(NOW, &worker, vec![]).unwrap();
+        let order = orders.order(NOW, &worker, &[]).unwrap();
         let late = NOW + 2 * ACKNOWLEDGE_WITHIN;
         assert!(!orders.is_deaf(NOW + ACKNOWLEDGE_WITHIN, &worker));
         orders.answered(&worker, order.version - 1);

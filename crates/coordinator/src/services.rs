@@ -206,9 +206,11 @@ impl Service {
 pub struct Services {
     services: BTreeMap<ServiceId, Service>,
     instances: BTreeMap<InstanceId, Instance>,
-    /// Services by the streams of the prefixes that they need, and instances by the stream that they make.
+    /// Services by the streams of the prefixes that they need.
     needing: BTreeMap<StreamName, BTreeSet<ServiceId>>,
+    /// Instances by the stream that they make, and by their worker.
     makers: BTreeMap<StreamName, BTreeSet<InstanceId>>,
+    workers: BTreeMap<NodeId, BTreeSet<InstanceId>>,
     /// Components that are being moved.
     pub moves: Moves,
 }
@@ -225,14 +227,7 @@ impl Services {
     /// Ends a service; what it alone needed is withdrawn at the next [`settle`](Self::settle).
     pub fn end(&mut self, id: ServiceId) -> Option<Service> {
         let service = self.services.remove(&id)?;
-        for stream in &service.streams {
-            if let Some(needing) = self.needing.get_mut(stream) {
-                needing.remove(&id);
-                if needing.is_empty() {
-                    self.needing.remove(stream);
-                }
-            }
-        }
+        service.streams.iter().for_each(|stream| strike(&mut self.needing, stream, &id));
         Some(service)
     }
 
@@ -362,6 +357,16 @@ impl Services {
             instance.excuse(time);
         }
         self.moves.excuse(time);
+    }
+}
+
+/// Takes `value` out of an index.
+fn strike<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(values) = index.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

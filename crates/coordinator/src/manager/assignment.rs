@@ -17,6 +17,9 @@ use crate::{
     services::{Expected, Instance, Service, Stand},
 };
 
+/// Candidates for each component, the best first, that are remembered with a service.
+const MAX_EXPLAINED: usize = 16;
+
 /// What a chain is to be assigned around.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Around<'a> {
@@ -178,7 +181,8 @@ impl Manager {
         succeeded: &[InstanceId],
     ) -> Vec<InstanceId> {
         let Some(service) = self.services.get_mut(id) else { return Vec::new() };
-        let explained = explain(&service.needs, replica, plan);
+        let mut explained = explain(&service.needs, replica, plan);
+        explained.iter_mut().for_each(|component| component.candidates.truncate(MAX_EXPLAINED));
         service.explained[usize::from(replica.min(1))] = explained;
         let (chain, streams, needs) =
             (service.chain.clone(), service.streams.clone(), service.needs.clone());

@@ -286,10 +286,10 @@ impl Manager {
         let mut out = Vec::new();
         for worker in workers {
             let mut instances: Vec<_> =
-                self.services.at(&worker).map(|(_, instance)| instance.spec.clone()).collect();
+                self.services.at(&worker).map(|(_, instance)| &instance.spec).collect();
             // Each after what it hangs on.
             instances.sort_by_key(|spec| (spec.chain.components.len(), spec.instance));
-            let Some(order) = self.orders.order(now, &worker, instances) else { continue };
+            let Some(order) = self.orders.order(now, &worker, &instances) else { continue };
             let ordered = (order.version, now);
             for spec in &order.instances {
                 if let Some(instance) = self.services.instance_mut(spec.instance) {

@@ -6,7 +6,7 @@ use gibbon_control::work::{Input, InstanceReport, InstanceSpec, InstanceState};
 use gibbon_media::{Catalog, InstanceId, MediaTime, NodeId, ServiceId, StreamName};
 use gibbon_placement::assign::StepNeed;
 
-use super::Services;
+use super::{Services, strike};
 
 /// A predecessor is withdrawn once nobody has subscribed to it for this long after its successor took over: the
 /// reports that say so are that old …
@@ -185,11 +185,9 @@ impl Services {
     }
 
     /// Instances on `worker`.
-    pub fn at<'a>(
-        &'a self,
-        worker: &'a NodeId,
-    ) -> impl Iterator<Item = (InstanceId, &'a Instance)> {
-        self.instances().filter(move |(_, instance)| instance.worker == *worker)
+    pub fn at(&self, worker: &NodeId) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        let there = self.workers.get(worker).into_iter().flatten();
+        there.filter_map(|id| Some((*id, self.instances.get(id)?)))
     }
 
     /// The instance that makes `stream` for those who use it.
@@ -227,17 +225,14 @@ impl Services {
     pub fn insert(&mut self, instance: Instance) {
         let id = instance.spec.instance;
         self.makers.entry(instance.stream.clone()).or_default().insert(id);
+        self.workers.entry(instance.worker.clone()).or_default().insert(id);
         self.instances.insert(id, instance);
     }
 
     fn take_out(&mut self, id: InstanceId) -> Option<Instance> {
         let instance = self.instances.remove(&id)?;
-        if let Some(makers) = self.makers.get_mut(&instance.stream) {
-            makers.remove(&id);
-            if makers.is_empty() {
-                self.makers.remove(&instance.stream);
-            }
-        }
+        strike(&mut self.makers, &instance.stream, &id);
+        strike(&mut self.workers, &instance.worker, &id);
         Some(instance)
     }
 
@@ -249,11 +244,13 @@ impl Services {
     /// `root` and all that hang on it raw, each after what it hangs on.
     pub fn hanging_on(&self, root: InstanceId) -> Vec<InstanceId> {
         let mut found = vec![root];
+        let Some(worker) = self.instance(root).map(|instance| &instance.worker) else {
+            return found;
+        };
         let mut next = 0;
         while let Some(upstream) = found.get(next).copied() {
-            found.extend(
-                self.instances().filter(|(_, i)| i.raw_from() == Some(upstream)).map(|(id, _)| id),
-            );
+            let hanging = self.at(worker).filter(|(_, i)| i.raw_from() == Some(upstream));
+            found.extend(hanging.map(|(id, _)| id));
             next += 1;
         }
         found
