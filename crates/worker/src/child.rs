@@ -36,7 +36,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts this program with the arguments that make it a segment.
+    /// Starts this program with the arguments that make it a segment. It is killed when the thread that starts it
+    /// ends (PR_SET_PDEATHSIG): so that has to be one of the runtime's own, which last as long as the process.
     pub fn start(arguments: &[String]) -> io::Result<Self> {
         let mut command = Command::new(EXECUTABLE);
         command.arg0(NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
