@@ -271,3 +271,46 @@ fn another_frame_rate_keeps_the_groups() {
         assert_eq!(times, expected);
     }
 }
+
+#[test]
+fn every_component_works_on_real_media_and_keeps_all_groups() {
+    let source = Source::clip(Scheme::Plain);
+    for component in [
+        "crop width=80 height=60",
+        "rate fps=30",
+        "transcode kbps=300",
+        "colour saturation=0.5 contrast=1.2",
+        "denoise",
+        "deinterlace",
+        "overlay clock=true",
+        "overlay text=\"it's 50%, so: {font} [x]\"",
+        "captions",
+        "level",
+        "mono",
+        "resample hertz=16000",
+        "case to=lower",
+        "mask words=[bird]",
+        "shift ms=300",
+        "filter video=\"hflip\"",
+        "filter audio=\"volume=volume=0.5\"",
+    ] {
+        let mut segment = Segment::new(&source.catalog);
+        segment.set(&chain(&format!("live/bbb: {component} | mdc")));
+        segment.feed(&source.coded);
+        let out = segment.wait(2, |out| {
+            let without_text = &[Medium::Video, Medium::Audio][..];
+            let media = if component == "captions" { without_text } else { &Medium::ALL };
+            // What holds media back has not let go of the last; what moves text begins with the second.
+            Description::BOTH
+                .into_iter()
+                .all(|d| media.iter().all(|m| out.is_complete(d, *m, FIRST.next())))
+        });
+        let [sound, pictures] = [Medium::Audio, Medium::Video]
+            .map(|medium| out.group(Description::Zero, medium, FIRST.next()).unwrap().frames.len());
+        assert_eq!(sound, 50, "{component}");
+        assert_eq!(pictures, if component.contains("fps=30") { 30 } else { 24 }, "{component}");
+        for instance in [1, 2] {
+            assert_eq!(segment.status_of(instance).state, InstanceState::Running, "{component}");
+        }
+    }
+}
