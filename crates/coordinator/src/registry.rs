@@ -1,5 +1,7 @@
 //! Nodes and streams: who is there, who publishes what. Soft: the nodes' reports say it all again.
 
+mod workers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -10,21 +12,18 @@ use gibbon_control::{
         Directory, Draining, FromNode, Location, NodeAddress, NodeReport, REPORT_EVERY_MS,
         StreamOrigin,
     },
-    portal::{NodeInfo, StreamInfo, WorkerInfo},
-    work::{LinkReport, WorkReport, WorkerOffer},
+    portal::{NodeInfo, StreamInfo},
+    work::WorkerOffer,
 };
 use gibbon_media::{Catalog, MediaTime, NodeId, Role, StreamName};
-use gibbon_placement::{
-    Candidate, Position,
-    assign::{Link, SourceAt, WorkerState},
-};
+use gibbon_placement::{Candidate, Position};
+
+pub use workers::Assigned;
 
 /// Nodes known at once, lost ones included.
 pub const MAX_NODES: usize = 4096;
 /// Streams that one origin or worker may publish.
 pub const MAX_STREAMS: usize = 256;
-/// Paths of one worker that are looked at.
-const MAX_LINKS: usize = 64;
 /// A node whose last report is older than this is lost: four have been missed.
 pub const LOST_AFTER: Duration = Duration::from_millis(4 * REPORT_EVERY_MS);
 /// A lost node is remembered this long: others may still reach it, and then its address is needed.
@@ -123,19 +122,6 @@ pub struct Expected {
     pub legs: [u32; 2],
     /// Second hands among its legs.
     pub seconds: u32,
-    /// Whether it is being emptied.
-    pub draining: bool,
-}
-
-/// What is known of a worker besides its reports.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Assigned {
-    /// Cores and memory (MiB) that what has been assigned to it is expected to take.
-    pub cores: f64,
-    /// In MiB.
-    pub memory_mib: u64,
-    /// What it is to publish and does not yet, in kbit/s.
-    pub kbps: u64,
     /// Whether it is being emptied.
     pub draining: bool,
 }
@@ -349,51 +335,6 @@ impl Registry {
         self.nodes.values().map(candidate).collect()
     }
 
-    /// The origins of `stream`, as placement takes them.
-    pub fn source(&self, stream: &StreamName) -> SourceAt {
-        let published = self.streams().filter(|(_, catalog)| catalog.stream == *stream);
-        let nodes: Vec<_> = published.map(|(origin, _)| origin.clone()).collect();
-        let first = nodes.first().and_then(|id| self.nodes.get(id));
-        SourceAt { position: first.and_then(|node| node.location).map(position), nodes }
-    }
-
-    /// Workers that can be given orders: connected, and known by a report since.
-    pub fn workers(&self) -> impl Iterator<Item = &NodeId> {
-        self.up().filter(|node| node.is_at_work()).map(|node| &node.address.id)
-    }
-
-    /// The failure domain that a node declares.
-    pub fn domain(&self, id: &NodeId) -> Option<&String> {
-        self.nodes.get(id)?.failure_domain.as_ref()
-    }
-
-    /// All workers as placement takes them, in order of id; `assigned(id)` is what is not in their reports.
-    pub fn worker_states(&self, assigned: impl Fn(&NodeId) -> Assigned) -> Vec<WorkerState> {
-        let state = |node: &Node| {
-            let offer = node.offer.as_ref()?;
-            let assigned = assigned(&node.address.id);
-            let idle = WorkReport::default();
-            let work = node.report.work.as_ref().unwrap_or(&idle);
-            let links = work.links.iter().take(MAX_LINKS);
-            Some(WorkerState {
-                id: node.address.id.clone(),
-                up: node.up && node.is_at_work(),
-                draining: assigned.draining,
-                domain: node.failure_domain.clone(),
-                components: offer.components.clone(),
-                cores: finite(offer.cores),
-                busy_cores: finite(work.busy_cores).max(assigned.cores),
-                memory_mib: offer.memory_mib,
-                used_memory_mib: work.memory_mib.max(assigned.memory_mib),
-                position: node.location.map(position),
-                uplink_kbps: offer.uplink_kbps,
-                sent_kbps: work.sent_kbps.saturating_add(assigned.kbps),
-                links: links.map(|report| (report.node.clone(), link(report))).collect(),
-            })
-        };
-        self.nodes.values().filter_map(state).collect()
-    }
-
     /// For the portal.
     pub fn nodes_info(
         &self,
@@ -421,26 +362,6 @@ impl Registry {
             worker: node.worker_info(|| assigned(&node.address.id)),
         };
         self.nodes.values().map(info).collect()
-    }
-}
-
-impl Node {
-    fn is_at_work(&self) -> bool {
-        self.offer.is_some() && self.link.is_some() && self.known
-    }
-
-    fn worker_info(&self, assigned: impl FnOnce() -> Assigned) -> Option<WorkerInfo> {
-        let offer = self.offer.clone()?;
-        let work = self.report.work.clone().unwrap_or_default();
-        Some(WorkerInfo {
-            offer,
-            busy_cores: work.busy_cores,
-            reserved_cores: work.busy_cores.max(assigned().cores),
-            used_mib: work.memory_mib,
-            sent_kbps: work.sent_kbps,
-            instances: work.instances.len() as u32,
-            links: work.links,
-        })
     }
 }
 
@@ -473,20 +394,6 @@ pub fn stream_info(origin: &NodeId, catalog: &Catalog, sessions: u32) -> StreamI
         text: catalog.text.as_ref().map(|text| text.language.clone()),
         sessions,
     }
-}
-
-fn link(report: &LinkReport) -> Link {
-    Link {
-        rtt: Duration::from_micros(report.rtt_us),
-        loss: finite(report.loss).min(1.0),
-        bandwidth_kbps: report.bandwidth_kbps,
-        load_kbps: report.load_kbps,
-    }
-}
-
-/// A worker may report anything.
-fn finite(figure: f64) -> f64 {
-    if figure.is_finite() { figure.max(0.0) } else { 0.0 }
 }
 
 /// A location as placement takes it.

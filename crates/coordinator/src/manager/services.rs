@@ -199,11 +199,11 @@ impl Manager {
     pub fn components(&self) -> Vec<ComponentInfo> {
         let workers = self.worker_states();
         let offered = |name: &str| {
-            let offers = |worker: &&_| -> bool {
-                let worker: &gibbon_placement::assign::WorkerState = worker;
-                worker.up && worker.components.iter().any(|offered| offered == name)
-            };
-            workers.iter().filter(offers).count() as u32
+            let mut offers = 0;
+            for worker in workers.iter().filter(|worker| worker.up) {
+                offers += u32::from(worker.components.iter().any(|offered| offered == name));
+            }
+            offers
         };
         let info = |entry: &catalogue::Entry| ComponentInfo {
             component: entry.name.to_owned(),
