@@ -6,7 +6,7 @@ use gibbon_control::{
     report::Report,
 };
 use gibbon_testbed::{Network, PlayerOptions, Setup};
-use gibbon_tests::{Run, ask_for, control, running, with_control};
+use gibbon_tests::{Run, ask_for, control, legs, running, with_control};
 
 /// Plays a service through a hand-off, beside a control viewer; `check` is asked for what its report says.
 fn through_a_handoff(
@@ -23,6 +23,7 @@ fn through_a_handoff(
         let options = PlayerOptions::new(stream.as_str(), 16.0).at("edge-a");
         let mut player = network.play("viewer", &options)?;
         player.playing()?;
+        legs(&network, player.session()?, |_| true)?;
         let request = HandoffRequest { to: Some("edge-b".parse()?), ..HandoffRequest::default() };
         let handoff = network.portal.handoff(player.session()?, &request)?.handoff;
         let over = network.handoff_over(handoff)?;

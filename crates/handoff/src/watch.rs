@@ -8,7 +8,7 @@ use crate::Reason;
 /// A leg is in time when its newest frames arrived at least this share of the playout delay before
 /// their deadlines (one half).
 const IN_TIME_DIVISOR: u32 = 2;
-/// How many frames in a row must do so.
+/// How many frames in a row must do so; one is enough where they are a playout delay apart, or more.
 const IN_TIME_FRAMES: u32 = 2;
 /// A frame is late when it arrives with less than this share of the playout delay left (one eighth).
 const LATE_DIVISOR: u32 = 8;
@@ -185,11 +185,15 @@ impl LegWatch {
             Verdict::Waiting
         } else if self.late_run >= LATE_FRAMES {
             Verdict::Late
-        } else if self.in_time_run >= IN_TIME_FRAMES {
+        } else if self.in_time_run >= self.in_time_frames() {
             Verdict::InTime
         } else {
             Verdict::Good
         }
+    }
+
+    fn in_time_frames(&self) -> u32 {
+        if self.frame_interval < self.playout_delay { IN_TIME_FRAMES } else { 1 }
     }
 
     /// Whether time is getting short: the leg is not late yet, but what is needed to relieve it takes time as
@@ -308,6 +312,15 @@ mod tests {
         let (mut watch, now) = fed(ms(900));
         watch.heard(now + ms(700));
         assert!(watch.is_tight(now + ms(700)) && watch.verdict(now + ms(700)) == Verdict::InTime);
+    }
+
+    #[test]
+    fn one_frame_is_enough_where_frames_are_far_apart() {
+        for (interval, expected) in [(40, Verdict::Good), (1000, Verdict::InTime)] {
+            let mut watch = LegWatch::new(ms(0), ms(1000), ms(interval));
+            watch.arrived(ms(10), ms(1500));
+            assert_eq!(watch.verdict(ms(20)), expected, "{interval}");
+        }
     }
 
     #[test]

@@ -158,9 +158,6 @@ impl Merger {
         self.clock = Some(clock);
         self.video.iter_mut().for_each(|video| video.begin(self.first));
         self.audio.iter_mut().for_each(|audio| audio.begin(self.first));
-        if self.video.is_none() && self.audio.is_none() {
-            self.begin_text(self.first);
-        }
     }
 
     /// `description` comes from another edge than before, or again, while the newest media published is
@@ -206,8 +203,14 @@ impl Merger {
     ) {
         let key = ChainKey::new(description, header);
         let useful = !self.is_ahead(&key) && !self.is_over(&key, now);
+        let alone = self.video.is_none() && self.audio.is_none();
+        let start = self.grid(&key).start_of(key.group).max(self.first);
         if let (true, Medium::Text, Some(text)) = (useful, header.medium, &mut self.text) {
             text.end(key, frames);
+            if alone {
+                // Where nothing else is shown, text is expected from the first group on that comes.
+                text.begin(start);
+            }
         }
     }
 

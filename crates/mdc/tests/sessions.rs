@@ -59,7 +59,8 @@ fn with_both_descriptions_all_is_central_and_sound_and_cues_are_whole() {
 
 #[test]
 fn with_one_description_withheld_nothing_freezes_and_half_the_frames_are_side() {
-    for (scheme, withheld) in Scheme::ALL.into_iter().zip(Description::BOTH.into_iter().cycle()) {
+    let divided = Scheme::ALL.into_iter().filter(|scheme| *scheme != Scheme::Plain);
+    for (scheme, withheld) in divided.zip(Description::BOTH.into_iter().cycle()) {
         let catalog = stream(scheme);
         let (viewer, stats) = watch(&catalog, |p| (p.description != withheld).then_some(ms(10)));
         let expected = stats.frames.expected;

@@ -247,10 +247,7 @@ impl Engine {
                 self.frame(&leg, &header, index, frame, at);
             }
             Event::GroupEnd { leg, header, frames, at } => {
-                if let Some(playing) = &mut self.playing {
-                    playing.merger.handle_group_end(at, leg.description, &header, frames);
-                    playing.arrivals.end(leg.description, &header, frames);
-                }
+                self.group_end(&leg, &header, frames, at)
             }
             Event::GroupBroken { leg, header, frames } => self.group_broken(&leg, &header, frames),
         }
@@ -320,7 +317,7 @@ impl Engine {
         let Some(playing) = &mut self.playing else { return };
         let (time, description) = (frame.time, leg.description);
         let deadline = playing.merger.deadline_of(time);
-        let leading = header.medium == playing.leading();
+        let leading = header.medium == playing.leading() && header.medium != Medium::Text;
         if index == 0 && header.medium == Medium::Video {
             playing.latencies.group(ChainKey::new(description, header), header, time);
         }
@@ -338,6 +335,22 @@ impl Engine {
             watched.arrived(at, deadline.filter(|_| leading));
         }
         self.judge(description, &leg.edge);
+    }
+
+    fn group_end(&mut self, leg: &LegId, header: &GroupHeader, frames: u32, at: Duration) {
+        let Some(playing) = &mut self.playing else { return };
+        playing.merger.handle_group_end(at, leg.description, header, frames);
+        playing.arrivals.end(leg.description, header, frames);
+        // Text comes in whole groups, many of them empty: where there is nothing else, legs are judged by these.
+        if header.medium == Medium::Text && playing.leading() == Medium::Text {
+            let end = playing.catalog.grid(leg.description).end_of(header.group);
+            let deadline = playing.merger.deadline_of(end);
+            self.watching.arrived(leg.description, end);
+            if let Some(watched) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
+                watched.arrived(at, deadline);
+            }
+            self.judge(leg.description, &leg.edge);
+        }
     }
 
     /// What is missing of a group that broke off does not come from this leg any more.

@@ -131,7 +131,11 @@ impl Playing {
 
     /// The medium that legs are judged by.
     pub fn leading(&self) -> Medium {
-        if self.catalog.video.is_some() { Medium::Video } else { Medium::Audio }
+        match (&self.catalog.video, &self.catalog.audio) {
+            (Some(_), _) => Medium::Video,
+            (None, Some(_)) => Medium::Audio,
+            (None, None) => Medium::Text,
+        }
     }
 
     /// Whether a recording has ended by itself.

@@ -34,7 +34,7 @@ pub async fn seek(relays: Weak<Relays>, relay: &Arc<Relay>) {
         return std::future::pending().await;
     }
     loop {
-        relay.silence.lasts(SEEK_AFTER).await;
+        relay.silent_for(SEEK_AFTER).await;
         let Some(relays) = relays.upgrade() else { return };
         if !relay.has_begun() {
             continue;
@@ -84,7 +84,7 @@ async fn until_caught_up(relay: &Relay, mut help: Pull) {
     while looks < CAUGHT_UP_LOOKS {
         tokio::select! {
             _ = help.ended() => return,
-            () = relay.silence.lasts(SEEK_AFTER) => return,
+            () = relay.silent_for(SEEK_AFTER) => return,
             () = tokio::time::sleep(LOOK_EVERY) => {
                 looks = if has_caught_up(relay) { looks + 1 } else { 0 };
             }

@@ -126,6 +126,8 @@ async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Ar
             }
             Ok(None) => {
                 group.complete(incoming.frames());
+                // A group of text may be empty.
+                relay.silence.heard(Instant::now());
                 return relay.measure();
             }
             // What is missing comes from the next upstream, or not at all.

@@ -272,6 +272,15 @@ impl Relay {
         self.kbps.store(kbps, Ordering::Relaxed);
     }
 
+    /// Waits until nothing has come for `limit`, or for longer where less often something is to come.
+    pub(crate) async fn silent_for(&self, limit: Duration) {
+        let usual = match &*self.state.borrow() {
+            State::Ready(ready) => silence::limit(&ready.catalog),
+            State::Looking | State::Refused(_) => Duration::ZERO,
+        };
+        self.silence.lasts(limit.max(usual)).await
+    }
+
     /// What has come from a source.
     pub fn received_from(&self, source: &NodeId) -> Arc<Received> {
         lock(&self.received).entry(source.clone()).or_default().clone()
@@ -564,7 +573,7 @@ async fn change_upstream(
 /// Waits until `source` has been silent for so long that another one, if there is one, is to be preferred.
 async fn outlasted(relays: &Relays, relay: &Relay, source: &NodeId) {
     loop {
-        relay.silence.lasts(SILENT_TOO_LONG).await;
+        relay.silent_for(SILENT_TOO_LONG).await;
         let others = relays.network.upstreams(&relay.stream, relay.description);
         if others.iter().any(|node| node.id != *source) {
             return;
