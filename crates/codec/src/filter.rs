@@ -250,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_a_filter_leaves_upside_down_in_memory_are_read_in_their_order() {
+        // Each row of each plane is filled with its number.
+        let plane = |rows: &[u8], width| rows.iter().flat_map(|&row| vec![row; width]).collect();
+        let of = |luma: &[u8], chroma: &[u8]| {
+            let planes: [Vec<u8>; 3] = [plane(luma, 33), plane(chroma, 17), plane(chroma, 17)];
+            Picture::new(33, 15, planes.concat()).unwrap()
+        };
+        let rows = |count: u8| (0..count).collect::<Vec<_>>();
+        let upside_down = |count: u8| (0..count).rev().collect::<Vec<_>>();
+        let (upright, flipped) = (of(&rows(15), &rows(8)), of(&upside_down(15), &upside_down(8)));
+        for (graph, expected) in
+            [("vflip", &flipped), ("vflip,hflip", &flipped), ("vflip,vflip", &upright)]
+        {
+            let rates = (rate(24, 1), rate(24, 1));
+            let mut filter = VideoFilter::new(graph, (33, 15), rates, Colour::default()).unwrap();
+            let out = filter.push(FrameNumber(N), &upright).unwrap();
+            assert!(out == [(FrameNumber(N), expected.clone())], "{graph}");
+        }
+    }
+
+    #[test]
     fn another_frame_rate_numbers_pictures_from_the_epoch_on_wherever_it_begins() {
         let numbers = |from: u64, to: u64, rates: (FrameRate, FrameRate), text: &str| {
             let mut filter = filter(text, rates.0, rates.1);

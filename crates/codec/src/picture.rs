@@ -92,6 +92,10 @@ impl Picture {
         if !matches!(frame.format(), Pixel::YUV420P | Pixel::YUVJ420P) {
             return Err(Error::Size { width, height, rule: "pixels must be 8-bit YUV 4:2:0" });
         }
+        // Where rows stand in memory from the last to the first (`vflip`), line sizes are negative, and too large
+        // for `isize` as ffmpeg-next gives them. FFmpeg's copy of such a frame has its rows in order.
+        let upside_down = (0..3).any(|plane| isize::try_from(frame.stride(plane)).is_err());
+        let frame = if upside_down { &frame.clone() } else { frame };
         let (luma, chroma) = plane_lengths(width, height);
         let mut data = Vec::with_capacity(luma + 2 * chroma);
         for plane in 0..3 {

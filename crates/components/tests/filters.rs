@@ -61,6 +61,15 @@ fn every_filter_for_pictures_keeps_their_number_and_size() {
 }
 
 #[test]
+fn every_filter_takes_the_pictures_that_vflip_leaves_upside_down_in_memory() {
+    for Allowed { name, .. } in VIDEO {
+        let after =
+            |flip: &str| pictures("testsrc2=s=320x180:r=25:d=0.2", &format!("{flip},{name}"), SIZE);
+        assert!(after("vflip") == after("vflip,copy"), "{name}");
+    }
+}
+
+#[test]
 fn every_filter_for_sound_keeps_its_length_and_channels() {
     let source = "sine=f=440:r=48000:d=0.2,aformat=sample_fmts=flt:channel_layouts=stereo";
     for filters in chains(AUDIO) {

@@ -291,7 +291,7 @@ fn every_component_works_on_real_media_and_keeps_all_groups() {
         "case to=lower",
         "mask words=[bird]",
         "shift ms=300",
-        "filter video=\"hflip\"",
+        "filter video=\"vflip\"",
         "filter audio=\"volume=volume=0.5\"",
     ] {
         let mut segment = Segment::new(&source.catalog);

@@ -2,8 +2,7 @@
 //!
 //! A filter is here if, whatever these options are, it gives one picture (or as much sound) for each that it is
 //! given, of the same size, rate and channels; reads no file; needs bounded time and memory; and holds back
-//! nothing. (FFmpeg 5.1; `ffmpeg -h filter=NAME`.) `vflip` is not: it hands on pictures whose lines stand in
-//! memory from the last to the first.
+//! nothing. (FFmpeg 5.1; `ffmpeg -h filter=NAME`.)
 
 use std::fmt;
 
@@ -97,6 +96,7 @@ const OCTAVES: Kind = Number(0.1, 5.0);
 /// For pictures.
 pub const VIDEO: &[Allowed] = &[
     video("hflip", 0.2, &[]),
+    video("vflip", 0.1, &[]),
     video("negate", 0.6, &[]),
     video(
         "hue",
