@@ -12,6 +12,11 @@ use super::{
     raw::{Raw, RawPicture, RawSound},
 };
 
+/// What a decoder of sound has to hear before what it makes is right (RFC 7845, section 4.6). Until then quiet sound
+/// comes out four times too loud; there is silence instead. (Were there nothing, outputs would leave out the whole
+/// group that begins there.)
+const PRIMING: Duration = Duration::from_millis(80);
+
 /// Which media anybody works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
@@ -26,7 +31,8 @@ pub struct InputSocket {
     catalog: Catalog,
     decoders: [Option<VideoDecoder>; 2],
     scaler: Scaler,
-    sound: Option<AudioDecoder>,
+    /// The decoder, and from when on what it makes is right.
+    sound: Option<(AudioDecoder, MediaTime)>,
     passed: Passed,
     /// The picture, packet or text that would follow, and whether its group has been whole so far.
     due: Option<(MediaTime, bool)>,
@@ -64,7 +70,8 @@ impl InputSocket {
                 if self.catalog.video.is_none() {
                     self.count(time, time + length);
                 }
-                let samples = if needs.sound { self.decode_sound(&packet, follows) } else { None };
+                let samples =
+                    if needs.sound { self.decode_sound(time, &packet, follows) } else { None };
                 if !needs.sound {
                     self.sound = None;
                     self.passed.untouched += 1;
@@ -118,18 +125,30 @@ impl InputSocket {
         Ok(Some(Raw::Picture(RawPicture { n, picture, colour, coded, stamp })))
     }
 
-    fn decode_sound(&mut self, packet: &[u8], follows: bool) -> Option<Arc<[f32]>> {
+    fn decode_sound(
+        &mut self,
+        time: MediaTime,
+        packet: &[u8],
+        follows: bool,
+    ) -> Option<Arc<[f32]>> {
         let track = self.catalog.audio.as_ref()?;
-        let decoded = match &mut self.sound {
-            Some(decoder) => {
-                if !follows {
-                    decoder.reset();
-                }
-                decoder.decode(packet)
+        let begins = |decoder| (decoder, time + PRIMING);
+        let sound = match self.sound.take() {
+            Some(sound) if follows => Ok(sound),
+            Some((mut decoder, _)) => {
+                decoder.reset();
+                Ok(begins(decoder))
             }
-            None => AudioDecoder::new(track)
-                .and_then(|decoder| self.sound.insert(decoder).decode(packet)),
+            None => AudioDecoder::new(track).map(begins),
         };
+        let decoded = sound.and_then(|sound| {
+            let (decoder, right_from) = self.sound.insert(sound);
+            let mut samples = decoder.decode(packet)?;
+            if time < *right_from {
+                samples.fill(0.0);
+            }
+            Ok(samples)
+        });
         let counted = decoded.inspect(|_| self.passed.sounds += 1);
         counted.inspect_err(|_: &Error| self.passed.missing += 1).ok().map(Arc::from)
     }
@@ -142,5 +161,70 @@ impl InputSocket {
         let whole = begins || self.due.is_some_and(|(due, whole)| whole && due == time);
         self.passed.groups += u64::from(whole && grid.group_at(next) != group);
         self.due = Some((next, whole));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gibbon_codec::{AudioEncoder, Bitrate, PACKET_SAMPLES, PACKET_US};
+    use gibbon_media::AudioTrack;
+
+    use super::*;
+
+    const PACKET: u64 = PACKET_US as u64;
+
+    fn catalog() -> Catalog {
+        Catalog {
+            stream: "live/bbb".parse().unwrap(),
+            scheme: Scheme::Plain,
+            created: MediaTime(0),
+            grids: Catalog::grids_of(Scheme::Plain, Duration::from_secs(1)),
+            video: None,
+            audio: Some(AudioTrack { sample_rate: 48_000, channels: 1, packet_us: PACKET_US }),
+            text: None,
+            host: String::new(),
+        }
+    }
+
+    /// Packets of a chord, at most 0.75 loud.
+    fn packets(count: usize) -> Vec<Bytes> {
+        let mut encoder = AudioEncoder::new(1, Bitrate(96_000)).unwrap();
+        let sine = |at: usize, hertz: f32| {
+            (at as f32 / 48_000.0 * hertz * std::f32::consts::TAU).sin() / 4.0
+        };
+        let sample = |at: usize| sine(at, 220.0) + sine(at, 277.0) + sine(at, 330.0);
+        let mut code = |n: usize| {
+            let first = n * PACKET_SAMPLES;
+            let samples: Vec<f32> = (first..first + PACKET_SAMPLES).map(sample).collect();
+            encoder.encode(first as i64, &samples).unwrap().0
+        };
+        (0..count).map(&mut code).collect()
+    }
+
+    #[test]
+    fn sound_that_is_joined_is_silent_until_the_decoder_is_primed_and_right_from_then_on() {
+        let (packets, catalog) = (packets(60), catalog());
+        let mut whole = AudioDecoder::new(catalog.audio.as_ref().unwrap()).unwrap();
+        let whole: Vec<_> = packets.iter().map(|p| whole.decode(p).unwrap()).collect();
+        let mut socket = InputSocket::new(catalog);
+        let needs = Needs { pictures: false, sound: true };
+        // Joined at 20, with a gap before 40.
+        for n in (20..35).chain(40..60) {
+            let time = MediaTime(n as u64 * PACKET);
+            let (packet, follows) = (packets[n].clone(), n != 20 && n != 40);
+            let stamp = Default::default();
+            let taken = Taken::Sound { time, follows, packet, stamp };
+            let Ok(Some(Raw::Sound(RawSound { samples: Some(samples), .. }))) =
+                socket.take(taken, needs)
+            else {
+                panic!("no sound of {n}");
+            };
+            let silent = (20..24).contains(&n) || (40..44).contains(&n);
+            let off = samples.iter().zip(&whole[n]).map(|(a, b)| (a - b).abs());
+            let off = off.fold(0.0, f32::max);
+            assert_eq!(samples.iter().all(|s| *s == 0.0), silent, "{n}");
+            assert!(silent || off < 0.15, "{n} is off by {off}");
+        }
     }
 }
