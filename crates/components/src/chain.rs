@@ -6,12 +6,17 @@ use gibbon_media::StreamName;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Format, InvalidSpec, Spec, Step, catalogue, spec};
+use crate::{
+    Format, InvalidSpec, Spec, Step,
+    catalogue::{self, Component},
+    components::mdc::Mdc,
+    spec,
+};
 
 /// Components of one chain.
 pub const MAX_COMPONENTS: usize = 16;
-/// What the name of a chain's output adds to the name of its source.
-const SUFFIX: usize = 17;
+/// What the name of a chain's output adds to the name of its source at most: `/`, 16 digits and `.1`.
+const SUFFIX: usize = 19;
 /// Longest name of a stream.
 const MAX_NAME: usize = 128;
 
@@ -34,7 +39,7 @@ pub enum ChainError {
     #[error("a service has at most {MAX_COMPONENTS} components, not {0}")]
     TooLong(usize),
     /// The name of the source leaves no room for that of the output.
-    #[error("the name {0} is too long for a service: use at most 111 bytes")]
+    #[error("the name {0} is too long for a service: use at most 109 bytes")]
     Name(StreamName),
     /// One of them cannot be.
     #[error("component {number}, {component}: {why}")]
@@ -104,10 +109,23 @@ impl Chain {
     /// The name of what comes out: that of the source, and 16 hexadecimal digits that stand for the
     /// components. Equal (canonical) chains have equal names.
     pub fn stream(&self) -> StreamName {
+        self.stream_of(0)
+    }
+
+    /// The name of what comes out of a replica: 0, or 1 for the warm standby. A plain feed of the standby has
+    /// `.1` after its name, so that neither chain reads what the other makes. A divided stream has one name:
+    /// viewers take a description from each.
+    pub fn stream_of(&self, replica: u8) -> StreamName {
         let json = serde_json::to_vec(&self.components).unwrap_or_default();
-        let name = format!("{}/{:016x}", self.source, xxh3_64(&json));
+        let apart = if replica == 0 || self.is_divided() { "" } else { ".1" };
+        let name = format!("{}/{:016x}{apart}", self.source, xxh3_64(&json));
         // Checked chains leave room for it.
         name.parse().unwrap_or_else(|_| self.source.clone())
+    }
+
+    /// Whether two descriptions come out.
+    fn is_divided(&self) -> bool {
+        self.components.last().is_some_and(|spec| spec.component == Mdc::NAME)
     }
 }
 

@@ -228,6 +228,25 @@ fn equal_chains_have_equal_names_and_prefixes_are_chains() {
 }
 
 #[test]
+fn plain_feeds_of_the_standby_have_names_of_their_own_and_viewers_know_one_name() {
+    let whole = chain("denoise | mdc").canonical().unwrap();
+    let feed = whole.prefix(1);
+    assert_eq!(feed.stream_of(0), feed.stream());
+    assert_eq!(feed.stream_of(1).as_str(), format!("{}.1", feed.stream()));
+    assert_eq!([0, 1].map(|replica| whole.stream_of(replica)), [whole.stream(), whole.stream()]);
+}
+
+#[test]
+fn a_source_whose_name_leaves_no_room_is_refused_and_the_longest_has_names_for_all() {
+    let of = |length: usize| Chain { source: "s".repeat(length).parse().unwrap(), ..chain("mono") };
+    let longest = of(109);
+    assert!(longest.check(&everything()).is_ok());
+    assert_eq!(longest.stream_of(1).as_str().len(), 128);
+    let refused = of(110).check(&everything()).unwrap_err();
+    assert!(refused.to_string().contains("at most 109 bytes"), "{refused}");
+}
+
+#[test]
 fn work_costs_more_the_larger_the_pictures_are() {
     for entry in catalogue::ALL.iter().filter(|entry| entry.parameters.is_empty()) {
         let spec: Spec = entry.name.parse().unwrap();

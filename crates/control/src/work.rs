@@ -43,7 +43,7 @@ pub struct WorkOrder {
 pub struct InstanceSpec {
     /// Names it for as long as it is on this worker.
     pub instance: InstanceId,
-    /// The chain up to and with this component, which is the last. Names the stream that it makes.
+    /// The chain up to and with this component, which is the last. With the replica it names the stream.
     pub chain: Chain,
     /// Where its media come from.
     pub input: Input,
@@ -53,6 +53,13 @@ pub struct InstanceSpec {
     pub services: Vec<ServiceRef>,
     /// 0, or 1 for the warm standby.
     pub replica: u8,
+}
+
+impl InstanceSpec {
+    /// The name of the stream that it makes.
+    pub fn stream(&self) -> StreamName {
+        self.chain.stream_of(self.replica)
+    }
 }
 
 /// Where the media of an instance come from.

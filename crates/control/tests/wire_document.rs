@@ -7,6 +7,7 @@ use gibbon_control::{
     Grant, GrantError, GrantSigner, GrantVerifier,
     node::{FromNode, ToNode},
     session::{FromViewer, ToViewer},
+    work::InstanceSpec,
 };
 use gibbon_handoff::{FromClient, FromEdge, Reason, ToClient, ToEdge};
 use gibbon_media::{Catalog, Cue, MediaTime, SessionId};
@@ -63,6 +64,24 @@ fn every_json_example_is_read_and_written_as_it_stands() {
     for (name, json) in examples {
         check_as(name, json);
     }
+}
+
+#[test]
+fn the_stream_of_the_example_has_the_name_that_its_chain_and_replica_give_it() {
+    let examples = blocks("json").filter(|(name, _)| *name == "FromNode");
+    let instances = examples.filter_map(|(_, json)| match serde_json::from_str(json).unwrap() {
+        FromNode::Report(report) => Some(report.work?.instances),
+        _ => None,
+    });
+    let instances: Vec<_> = instances.flatten().collect();
+    let [instance] = &instances[..] else { panic!("{instances:?}") };
+    let name = instance.spec.stream();
+    assert_eq!(instance.output.stream.as_ref(), Some(&name));
+    let standby = InstanceSpec { replica: 1, ..instance.spec.clone() };
+    assert_eq!(standby.stream().as_str(), format!("{name}.1"));
+    let mut divided = standby;
+    divided.chain.components.push("mdc".parse().unwrap());
+    assert_eq!(divided.stream(), InstanceSpec { replica: 0, ..divided.clone() }.stream());
 }
 
 /// Every `type` that stands in the examples, wherever.

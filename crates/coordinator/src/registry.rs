@@ -372,7 +372,7 @@ fn may_publish(role: Role, report: &NodeReport) -> Result<(), NodeRefusal> {
         Role::Origin => Ok(()),
         Role::Worker => {
             let instances = report.work.iter().flat_map(|work| &work.instances);
-            let made: BTreeSet<_> = instances.map(|i| i.spec.chain.stream()).collect();
+            let made: BTreeSet<_> = instances.map(|i| i.spec.stream()).collect();
             let other = report.streams.iter().find(|catalog| !made.contains(&catalog.stream));
             other.map_or(Ok(()), |c| Err(NodeRefusal::PublishesOther(c.stream.clone())))
         }

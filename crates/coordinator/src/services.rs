@@ -49,8 +49,8 @@ pub struct Service {
     pub name: Option<String>,
     /// Its components, every parameter spelt out.
     pub chain: Chain,
-    /// The stream of each prefix of the chain; the last is what it makes.
-    pub streams: Vec<StreamName>,
+    /// The stream of each prefix of the chain, by replica; the last is what it makes.
+    streams: [Vec<StreamName>; 2],
     /// What each component needs; empty if that has not been reckoned yet.
     pub needs: Vec<StepNeed>,
     /// How much it matters.
@@ -96,8 +96,9 @@ impl Service {
     /// A service that is to be built.
     pub fn new(now: MediaTime, chain: Chain, reference: ServiceRef) -> Self {
         let ServiceRef { service: _, name, priority, keep, standby } = reference;
+        let prefixes = || (1..=chain.components.len()).map(|length| chain.prefix(length));
         let streams =
-            (1..=chain.components.len()).map(|length| chain.prefix(length).stream()).collect();
+            [0, 1].map(|replica| prefixes().map(|prefix| prefix.stream_of(replica)).collect());
         Self {
             name,
             chain,
@@ -123,7 +124,20 @@ impl Service {
     /// The stream that it makes.
     pub fn stream(&self) -> &StreamName {
         // A checked chain has a component.
-        self.streams.last().unwrap_or(&self.chain.source)
+        self.streams(0).last().unwrap_or(&self.chain.source)
+    }
+
+    /// What the first components make, for each number of them, in this replica.
+    pub fn streams(&self, replica: u8) -> &[StreamName] {
+        &self.streams[usize::from(replica.min(1))]
+    }
+
+    /// The same of both replicas, whether there is a standby or not: each stream once, with the place of the
+    /// component that makes it, from 0 on.
+    pub fn made(&self) -> impl Iterator<Item = (usize, &StreamName)> {
+        let [first, second] = &self.streams;
+        let apart = |(at, stream): &(usize, &StreamName)| first.get(*at) != Some(*stream);
+        first.iter().enumerate().chain(second.iter().enumerate().filter(apart))
     }
 
     /// 0, and 1 if there is a standby.
@@ -163,7 +177,8 @@ impl Service {
 
     /// A worker would not run the component that makes `stream`, or could not.
     pub fn refused(&mut self, now: MediaTime, worker: &NodeId, stream: &StreamName, why: String) {
-        let Some(step) = self.streams.iter().position(|made| made == stream) else { return };
+        let step = self.made().find_map(|(step, made)| (made == stream).then_some(step));
+        let Some(step) = step else { return };
         self.refusals.retain(|refusal| (&refusal.worker, refusal.step) != (worker, step));
         if self.refusals.len() < MAX_REFUSALS {
             self.refusals.push(Refusal { worker: worker.clone(), step, why, at: now });
@@ -218,7 +233,7 @@ pub struct Services {
 impl Services {
     /// A new service, to be built.
     pub fn add(&mut self, id: ServiceId, service: Service) {
-        for stream in &service.streams {
+        for (_, stream) in service.made() {
             self.needing.entry(stream.clone()).or_default().insert(id);
         }
         self.services.insert(id, service);
@@ -227,7 +242,7 @@ impl Services {
     /// Ends a service; what it alone needed is withdrawn at the next [`settle`](Self::settle).
     pub fn end(&mut self, id: ServiceId) -> Option<Service> {
         let service = self.services.remove(&id)?;
-        service.streams.iter().for_each(|stream| strike(&mut self.needing, stream, &id));
+        service.made().for_each(|(_, stream)| strike(&mut self.needing, stream, &id));
         Some(service)
     }
 
@@ -275,9 +290,10 @@ impl Services {
         self.needing.get(stream).into_iter().flatten().filter(uses).copied().collect()
     }
 
-    /// Whether one more service may share all that makes `stream`.
-    pub fn may_share(&self, streams: &[StreamName]) -> bool {
-        streams.iter().all(|stream| self.users(stream, 0).len() < MAX_SHARED)
+    /// Whether all that a service needs may be shared by one more.
+    pub fn may_share(&self, service: &Service) -> bool {
+        // A standby is needed by no more than the first chain.
+        service.streams(0).iter().all(|stream| self.users(stream, 0).len() < MAX_SHARED)
     }
 
     /// How a service is, and what is amiss.
@@ -287,7 +303,7 @@ impl Services {
         }
         let (mut running, mut trouble) = (true, None);
         for replica in service.replicas() {
-            for (at, stream) in service.streams.iter().enumerate() {
+            for (at, stream) in service.streams(replica).iter().enumerate() {
                 let instance = self.active(stream, replica);
                 running &= instance.is_some_and(Instance::is_running);
                 let why = || instance.and_then(|instance| amiss(at, instance));
@@ -326,7 +342,7 @@ impl Services {
             let all = |replica| {
                 let running =
                     |stream| self.active(stream, replica).is_some_and(Instance::is_running);
-                s.streams.iter().all(running)
+                s.streams(replica).iter().all(running)
             };
             let published = self.published(s.stream()).next().is_some();
             (published, published && s.replicas().all(all))

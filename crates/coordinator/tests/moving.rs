@@ -5,9 +5,12 @@
 #[allow(dead_code)]
 mod network;
 
+use std::collections::BTreeSet;
+
 use gibbon_control::{
     node::ToNode,
     services::{MoveRequest, MoveStep, ServiceRequest, ServiceState},
+    work::Input,
 };
 use gibbon_coordinator::{
     manager::Refusal,
@@ -15,7 +18,7 @@ use gibbon_coordinator::{
     registry::LOST_AFTER,
     services::{LEAVES_AFTER, LEAVES_WITHIN, RUN_WITHIN},
 };
-use gibbon_media::{ServiceId, StreamName};
+use gibbon_media::{InstanceId, ServiceId, StreamName};
 use network::{
     SECOND, id, link,
     workers::{Scene, made, request},
@@ -216,6 +219,144 @@ fn a_standby_runs_on_another_worker_and_takes_over_in_the_directory() {
     scene.pass(LOST_AFTER + SECOND);
     assert_eq!(scene.named(&stream), [at[2].clone()]);
     assert_eq!(scene.state(service), ServiceState::Impaired);
+}
+
+/// A standby chain of which `scale` runs on two of a, b and e, and `mdc` on c and d: its workers and its feeds,
+/// by replica.
+fn divided_with_standby() -> (Scene, ServiceId, [StreamName; 2]) {
+    let mut scene = Scene::new(1);
+    for (name, component) in WORKERS {
+        scene.add_with(name, |offer| offer.components = vec![component.into()]);
+    }
+    scene.pass(4 * SECOND);
+    let asked = ServiceRequest { standby: true, ..request("scale height=180") };
+    let service = scene.ask_for(&asked).unwrap();
+    scene.pass(SECOND);
+    assert_eq!(scene.state(service), ServiceState::Running);
+    let feed = made("scale height=180");
+    let standby = format!("{feed}.1").parse().unwrap();
+    (scene, service, [feed, standby])
+}
+
+const WORKERS: [(&str, &str); 5] = [
+    ("worker-a", "scale"),
+    ("worker-b", "scale"),
+    ("worker-c", "mdc"),
+    ("worker-d", "mdc"),
+    ("worker-e", "scale"),
+];
+
+/// The stream that the one instance on a worker reads, and the id of that instance.
+fn reads(scene: &Scene, worker: &str) -> (StreamName, InstanceId) {
+    let [spec] = &scene.workers[worker].order.as_ref().unwrap().instances[..] else { panic!() };
+    let Input::Stream(stream) = &spec.input else { panic!("{spec:?}") };
+    (stream.clone(), spec.instance)
+}
+
+#[test]
+fn each_replica_of_a_chain_over_several_workers_reads_its_own_feed() {
+    let (scene, service, feeds) = divided_with_standby();
+    let at = scene.at(service);
+    let different: BTreeSet<_> = at.iter().collect();
+    assert_eq!(different.len(), 4, "{at:?}");
+    for (replica, feed) in feeds.iter().enumerate() {
+        let [scale, mdc] = [&at[2 * replica], &at[2 * replica + 1]];
+        assert_eq!(scene.named(feed), [scale.as_str()]);
+        assert_eq!(reads(&scene, mdc).0, *feed);
+        assert_eq!(reads(&scene, scale).0.as_str(), "live/bbb");
+        let [first, second] = &scene.info(service).modules[2 * replica..][..2] else { panic!() };
+        assert!(first.output_address.ends_with(feed.as_str()), "{first:?}");
+        assert_eq!(second.input_address, first.output_address);
+    }
+    let stream = scene.info(service).stream;
+    assert_eq!(scene.named(&stream), [at[1].clone(), at[3].clone()], "one name for viewers");
+}
+
+#[test]
+fn a_lost_worker_disturbs_the_replica_that_it_worked_for_and_no_other() {
+    for replica in [0, 1] {
+        let (mut scene, service, feeds) = divided_with_standby();
+        let other = 1 - replica;
+        let before = scene.at(service);
+        let [lost, mdc] = [&before[2 * replica], &before[2 * replica + 1]];
+        let others = &before[2 * other..][..2];
+        let orders = |scene: &Scene| [0, 1].map(|at| scene.workers[&others[at]].order.clone());
+        let untouched = orders(&scene);
+        let reader = reads(&scene, mdc);
+        scene.forget_what_was_said();
+        scene.kill(lost);
+        scene.pass(LOST_AFTER + SECOND);
+        let after = scene.at(service);
+        assert_eq!(&after[2 * other..][..2], others);
+        assert_eq!(orders(&scene), untouched);
+        assert_eq!(scene.named(&feeds[other]), [others[0].clone()]);
+        // Its reader goes on under the same name.
+        assert_ne!(after[2 * replica], *lost);
+        assert_eq!(scene.named(&feeds[replica]), [after[2 * replica].clone()]);
+        assert_eq!(reads(&scene, mdc), reader);
+        assert_eq!(scene.state(service), ServiceState::Running);
+    }
+}
+
+#[test]
+fn a_component_of_the_standby_is_moved_under_its_own_name() {
+    let (mut scene, service, feeds) = divided_with_standby();
+    let before = scene.at(service);
+    scene.forget_what_was_said();
+    let request = MoveRequest { number: 1, replica: 1, to: None };
+    let (manager, now) = (&mut scene.network.manager, scene.network.now);
+    let (_, out) = manager.move_component(now, service, &request).unwrap();
+    scene.network.take(out);
+    scene.pass(SECOND);
+    let after = scene.at(service);
+    assert_eq!([&after[..2], &after[3..]], [&before[..2], &before[3..]]);
+    assert!(!before.contains(&after[2]), "{before:?} {after:?}");
+    assert_eq!(scene.named(&feeds[1]), [after[2].clone()]);
+    assert_eq!(scene.named(&feeds[0]), [before[0].clone()]);
+}
+
+#[test]
+fn equal_prefixes_of_the_same_replica_are_shared() {
+    let (mut scene, first, _) = divided_with_standby();
+    let with_crf = |standby| ServiceRequest { standby, ..request("scale height=180 | mdc crf=30") };
+    let scales = |scene: &Scene, service| -> Vec<_> {
+        let modules = scene.info(service).modules;
+        modules.iter().filter(|m| m.number == 1).map(|m| m.instance).collect()
+    };
+    let (of_first, mut shared) = (scales(&scene, first), Vec::new());
+    for standby in [true, false] {
+        let service = scene.ask_for(&with_crf(standby)).unwrap();
+        scene.pass(SECOND);
+        assert_eq!(scene.state(service), ServiceState::Running);
+        shared.push(scales(&scene, service));
+    }
+    assert_eq!(of_first.len(), 2);
+    assert_eq!(shared, [of_first.clone(), of_first[..1].to_vec()]);
+}
+
+#[test]
+fn a_restarted_coordinator_takes_up_both_replicas_of_a_chain_over_several_workers() {
+    let (before, service, feeds) = divided_with_standby();
+    let mut after = Scene::new(2);
+    // The standby comes back first.
+    let mut names = before.at(service);
+    names.reverse();
+    for name in &names {
+        let component = WORKERS.iter().find(|(known, _)| known == name).unwrap().1;
+        after.workers.insert(name.clone(), before.workers[name].clone());
+        after.add_with(name, |offer| offer.components = vec![component.into()]);
+        after.pass(SECOND / 2);
+    }
+    after.pass(6 * SECOND);
+    assert_eq!(after.at(service), before.at(service));
+    assert_eq!(after.state(service), ServiceState::Running);
+    for name in &names {
+        let specs = |scene: &Scene| scene.workers[name].order.clone().unwrap().instances;
+        assert_eq!(specs(&after), specs(&before));
+    }
+    for (replica, feed) in feeds.iter().enumerate() {
+        assert_eq!(after.named(feed), [after.at(service)[2 * replica].clone()]);
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Turmoil {
         let mut told = Vec::new();
         for (name, worker) in &self.scene.workers {
             for spec in worker.order.iter().flat_map(|order| &order.instances) {
-                told.push((name.clone(), spec.chain.stream().to_string()));
+                told.push((name.clone(), spec.stream().to_string()));
                 let Input::Instance(upstream) = &spec.input else { continue };
                 let order = worker.order.as_ref().unwrap();
                 assert!(order.instances.iter().any(|other| other.instance == *upstream));
@@ -151,7 +151,7 @@ proptest! {
                 let length = module.number as usize;
                 let components = service.components[..length].to_vec();
                 let chain = gibbon_components::Chain { source: service.source.clone(), components };
-                wanted.insert((module.worker.to_string(), chain.stream().to_string()));
+                wanted.insert((module.worker.to_string(), chain.stream_of(module.replica).to_string()));
             }
             let replicas = if service.standby { 2 } else { 1 };
             prop_assert_eq!(service.modules.len(), service.components.len() * replicas);

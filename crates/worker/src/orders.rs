@@ -238,19 +238,23 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// What comes in must be what the chain says comes before its last component.
+    /// What comes in must be what the chain says comes before its last component, of the same replica.
     fn fault_of_input(&self, spec: &InstanceSpec) -> Option<String> {
         let before = spec.chain.prefix(spec.chain.components.len() - 1);
         let stream = match before.components.len() {
             0 => &before.source,
-            _ => &before.stream(),
+            _ => &before.stream_of(spec.replica),
         };
         match &spec.input {
             Input::Stream(input) if input == stream => None,
             Input::Stream(input) => Some(format!("by its chain it works on {stream}, not {input}")),
             Input::Instance(input) => match self.accepted(*input) {
                 None => Some(format!("the instance {input}, its input, does not run here")),
-                Some(input) if input.chain == before => None,
+                Some(input) if input.chain == before && input.replica == spec.replica => None,
+                Some(input) if input.chain == before => Some(format!(
+                    "the instance {}, its input, is of replica {}, not {}",
+                    input.instance, input.replica, spec.replica
+                )),
                 Some(input) => Some(format!(
                     "the instance {}, its input, makes {}, not {before}",
                     input.instance, input.chain
@@ -409,9 +413,25 @@ mod tests {
         let (scale, grey) = (spec(1, &[SCALE], source()), spec(2, &[SCALE, GREY], after(1)));
         let (mut orders, offered) = (Orders::default(), offered());
         offered.take(&mut orders, order(1, &[scale.clone(), grey.clone()])).unwrap();
-        let alone = InstanceSpec { input: Input::Stream(scale.chain.stream()), ..grey };
+        let alone = InstanceSpec { input: Input::Stream(scale.stream()), ..grey };
         let taken = offered.take(&mut orders, order(2, &[alone])).unwrap();
         assert_eq!((ids(&taken.start), taken.stop), (vec![vec![2]], vec![InstanceId(1)]));
+    }
+
+    #[test]
+    fn each_replica_reads_the_feeds_of_its_own_only() {
+        let feed = |replica| chain(&[SCALE]).stream_of(replica);
+        for (replica, feed, may) in
+            [(0, feed(0), true), (0, feed(1), false), (1, feed(0), false), (1, feed(1), true)]
+        {
+            let mdc = spec(1, &[SCALE, "mdc"], Input::Stream(feed));
+            let mdc = InstanceSpec { replica, ..mdc };
+            let taken = offered().take(&mut Orders::default(), order(1, &[mdc])).unwrap();
+            assert_eq!(taken.answer.refused.is_empty(), may, "{replica}: {taken:?}");
+        }
+        let first = InstanceSpec { replica: 1, ..spec(1, &[SCALE], source()) };
+        let taken = offered().take(&mut Orders::default(), order(1, &[first])).unwrap();
+        assert_eq!(ids(&taken.start), [[1]], "both begin with the source");
     }
 
     #[test]
@@ -434,7 +454,7 @@ mod tests {
             change(&mut unlike);
             unlike
         };
-        let cases: [(InstanceSpec, &str); 8] = [
+        let cases: [(InstanceSpec, &str); 9] = [
             (unlike(|s| s.chain.components.clear()), "empty"),
             (unlike(|s| s.chain.components[1].component = "fly".into()), "does not offer fly"),
             (unlike(|s| _ = s.chain.components[0].parameters.remove("height")), "scale"),
@@ -442,6 +462,7 @@ mod tests {
             (unlike(|s| s.input = after(2)), "hangs on itself"),
             (unlike(|s| s.chain = chain(&[GREY, SCALE])), "makes live/bbb: scale"),
             (unlike(|s| s.input = source()), "by its chain it works on live/bbb/"),
+            (unlike(|s| s.replica = 1), "is of replica 0, not 1"),
             (
                 unlike(|s| {
                     (s.instance, s.chain, s.input) = (InstanceId(1), chain(&[SCALE]), source())

@@ -112,7 +112,7 @@ impl Known {
                 ..input
             },
             output: SocketReport {
-                stream: spec.publish.then(|| spec.chain.stream()),
+                stream: spec.publish.then(|| spec.stream()),
                 subscribers: published.map_or(0, |output| output.subscribers.count()),
                 ..output
             },

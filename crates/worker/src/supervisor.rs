@@ -238,7 +238,7 @@ impl Attendance<'_> {
                 }
             }
             FromSegment::Catalog { instance, catalog } => {
-                if published(instance).is_some_and(|spec| spec.chain.stream() != catalog.stream) {
+                if published(instance).is_some_and(|spec| spec.stream() != catalog.stream) {
                     return Err(format!(
                         "its segment publishes {}, which it may not",
                         catalog.stream

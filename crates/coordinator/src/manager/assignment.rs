@@ -80,8 +80,8 @@ impl Manager {
         replica: u8,
         around: &Around<'_>,
     ) -> Result<Assignment, NoWorker> {
-        let present: Vec<_> =
-            service.streams.iter().map(|s| self.present(s, replica, around.succeeded)).collect();
+        let streams = service.streams(replica).iter();
+        let present: Vec<_> = streams.map(|s| self.present(s, replica, around.succeeded)).collect();
         let prefix = present.iter().take_while(|instance| instance.is_some()).count();
         let mut needs = service.needs.clone();
         let mut fixed = Vec::new();
@@ -126,7 +126,7 @@ impl Manager {
     /// Workers of the other replica of a service.
     fn other_replica(&self, service: &Service, replica: u8) -> BTreeSet<NodeId> {
         let of_other = |instance: &&Instance| instance.spec.replica != replica;
-        let makers = service.streams.iter().flat_map(|stream| self.services.makers(stream));
+        let makers = service.made().flat_map(|(_, stream)| self.services.makers(stream));
         let makers = makers.filter(of_other).map(|instance| instance.worker.clone());
         if service.standby { makers.collect() } else { BTreeSet::new() }
     }
@@ -160,12 +160,12 @@ impl Manager {
                 exclude.push(whole(worker, "runs as many components as one worker may"));
             }
         }
-        // A worker publishes a stream once.
-        for (step, stream) in service.streams.iter().enumerate() {
+        // A worker publishes a stream once, and makes nothing for both replicas.
+        for (step, stream) in service.made() {
             exclude.extend(self.services.makers(stream).map(|instance| Excluded {
                 worker: instance.worker.clone(),
                 step: Some(step),
-                why: "makes that stream already".to_owned(),
+                why: "makes the same already".to_owned(),
             }));
         }
         exclude
@@ -184,8 +184,8 @@ impl Manager {
         let mut explained = explain(&service.needs, replica, plan);
         explained.iter_mut().for_each(|component| component.candidates.truncate(MAX_EXPLAINED));
         service.explained[usize::from(replica.min(1))] = explained;
-        let (chain, streams, needs) =
-            (service.chain.clone(), service.streams.clone(), service.needs.clone());
+        let (chain, needs) = (service.chain.clone(), service.needs.clone());
+        let streams = service.streams(replica).to_vec();
         let (mut made, mut upstream) = (Vec::new(), None::<(InstanceId, NodeId)>);
         for (step, (stream, need)) in streams.iter().zip(&needs).enumerate() {
             let worker = &plan.steps[step].worker;

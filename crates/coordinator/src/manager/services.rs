@@ -33,7 +33,7 @@ impl Manager {
         if let Some((same, _)) = same {
             return Ok((self.service(*same)?, Vec::new()));
         }
-        if self.services.is_full() || !self.services.may_share(&service.streams) {
+        if self.services.is_full() || !self.services.may_share(&service) {
             return Err(Refusal::TooManyServices);
         }
         // Where part of it is being moved it is built afterwards.
@@ -110,7 +110,7 @@ impl Manager {
         self.check_known(id)?;
         let MoveRequest { number, replica, to } = request;
         let at = usize::try_from(*number).ok().and_then(|number| number.checked_sub(1));
-        let stream = at.and_then(|at| service.streams.get(at));
+        let stream = at.and_then(|at| service.streams(*replica).get(at));
         let instance = stream.and_then(|stream| self.services.active(stream, *replica));
         let Some(instance) = instance else {
             let what = format!("the service has no component {number} of replica {replica} now");
@@ -251,7 +251,11 @@ impl Manager {
     fn modules_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = (u8, &'a Instance)> {
         let of = move |replica| {
             let active = move |stream| self.services.active(stream, replica);
-            service.streams.iter().filter_map(active).map(move |instance| (replica, instance))
+            service
+                .streams(replica)
+                .iter()
+                .filter_map(active)
+                .map(move |instance| (replica, instance))
         };
         service.replicas().flat_map(of)
     }

@@ -16,7 +16,7 @@ use crate::{
 impl Manager {
     /// Whether any component of a service is being moved.
     pub(super) fn is_moving(&self, service: &Service) -> bool {
-        let makers = service.streams.iter().flat_map(|stream| self.services.makers(stream));
+        let makers = service.made().flat_map(|(_, stream)| self.services.makers(stream));
         let mut moving = makers.map(|maker| self.services.moves.of_instance(maker.spec.instance));
         moving.any(|part_of| part_of.is_some())
     }

@@ -93,9 +93,8 @@ impl Manager {
         let roots = unknown.iter().filter(|spec| matches!(spec.input, Input::Stream(_)));
         for root in roots {
             let segment = segment(root, &unknown);
-            let taken = segment
-                .iter()
-                .any(|spec| self.services.active(&spec.chain.stream(), spec.replica).is_some());
+            let runs = |spec: &InstanceSpec| self.services.active(&spec.stream(), spec.replica);
+            let taken = segment.iter().any(|spec| runs(spec).is_some());
             let stand = if taken { Stand::Leaving } else { Stand::Active };
             for spec in segment {
                 for reference in spec.services.iter().take(MAX_SHARED) {
@@ -184,7 +183,7 @@ impl Manager {
         self.registry.stream(&service.chain.source)?;
         let mut since = service.created;
         let active = |stream| self.services.active(stream, replica);
-        for instance in service.streams.iter().map_while(active) {
+        for instance in service.streams(replica).iter().map_while(active) {
             if let Some(ran) = instance.runs_since {
                 since = since.max(ran);
                 continue;
@@ -215,7 +214,8 @@ impl Manager {
     fn build_what_is_missing(&mut self, now: MediaTime) {
         let missing = |service: &Service| {
             let lacks = |replica| {
-                service.streams.iter().any(|s| self.services.active(s, replica).is_none())
+                let lacks = |stream| self.services.active(stream, replica).is_none();
+                service.streams(replica).iter().any(lacks)
             };
             !service.has_failed()
                 && service.is_complete()

@@ -85,7 +85,7 @@ impl Instance {
         expected: Expected,
     ) -> Self {
         Self {
-            stream: spec.chain.stream(),
+            stream: spec.stream(),
             spec,
             worker,
             stand,
@@ -211,7 +211,8 @@ impl Services {
     /// Reckons what the instances of a service that was taken up are expected to take.
     pub fn expect(&mut self, service: ServiceId) {
         let Some(service) = self.services.get(&service) else { return };
-        for (stream, need) in service.streams.iter().zip(&service.needs) {
+        for (step, stream) in service.made() {
+            let Some(need) = service.needs.get(step) else { continue };
             for id in self.makers.get(stream).into_iter().flatten() {
                 if let Some(instance) = self.instances.get_mut(id) {
                     let comes_raw = instance.raw_from().is_some();
@@ -303,7 +304,8 @@ impl Services {
         let told = |instance: &Instance| {
             let users = self.used_by(instance);
             let ends_here = |id: &ServiceId| {
-                self.get(*id).is_some_and(|service| *service.stream() == instance.stream)
+                let streams = self.get(*id).map(|service| service.streams(instance.spec.replica));
+                streams.and_then(<[_]>::last) == Some(&instance.stream)
             };
             let publish = users.iter().any(ends_here) || read.contains(&instance.stream);
             let references = users.iter().filter_map(|id| Some(self.get(*id)?.reference(*id)));

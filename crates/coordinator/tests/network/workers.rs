@@ -209,7 +209,7 @@ impl Scene {
             (_, true) => InstanceState::Running,
             _ => InstanceState::Starting,
         };
-        let stream = spec.chain.stream();
+        let stream = spec.stream();
         let subscribers = self.subscribers.get(&(name.to_owned(), stream)).copied().unwrap_or(0);
         instance(spec, state, subscribers)
     }
@@ -302,8 +302,7 @@ fn instance(spec: &InstanceSpec, state: InstanceState, subscribers: u32) -> Inst
 fn of(version: u64, instances: Vec<InstanceReport>) -> NodeReport {
     let published = |i: &&InstanceReport| i.spec.publish && i.state == InstanceState::Running;
     let streams = instances.iter().filter(published);
-    let streams: BTreeMap<_, _> =
-        streams.map(|i| (i.spec.chain.stream(), made_of(&i.spec))).collect();
+    let streams: BTreeMap<_, _> = streams.map(|i| (i.spec.stream(), made_of(&i.spec))).collect();
     NodeReport {
         streams: streams.into_values().collect(),
         work: Some(WorkReport { version, instances, ..WorkReport::default() }),
@@ -313,5 +312,5 @@ fn of(version: u64, instances: Vec<InstanceReport>) -> NodeReport {
 
 fn made_of(spec: &InstanceSpec) -> Catalog {
     let scheme = if component(spec) == "mdc" { Scheme::Alternating } else { Scheme::Plain };
-    Catalog { stream: spec.chain.stream(), scheme, ..catalog("live/bbb") }
+    Catalog { stream: spec.stream(), scheme, ..catalog("live/bbb") }
 }

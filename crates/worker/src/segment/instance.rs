@@ -144,7 +144,7 @@ impl Instance {
             self.consumers.remove(instance);
             return Ok(());
         }
-        let catalog = catalog_of(input, format, self.spec.chain.stream());
+        let catalog = catalog_of(input, format, self.spec.stream());
         let socket = OutputSocket::new(instance, catalog, format);
         let (to, items) = sync_channel(MAX_WAITING);
         let (gauge, outlet) = (self.gauge.clone(), outlet.clone());

@@ -23,7 +23,7 @@ async fn nonsense_closes_the_connection_that_it_came_over_and_no_other() {
     coordinator.orders(1, std::slice::from_ref(&spec));
     coordinator.sees_running(1).await;
     let good = network.edge("edge-a", &worker).await;
-    let mut reading = good.reads(&spec.chain.stream(), Description::Zero).await.unwrap();
+    let mut reading = good.reads(&spec.stream(), Description::Zero).await.unwrap();
     // A length without bound, a field that ends too early, a stream of no kind.
     let garbage = [&b"\x01\x01\xbf\xff\xff\xff"[..], b"\x01\x01\x02\x09\x09", b"\x3f"];
     for garbage in garbage {

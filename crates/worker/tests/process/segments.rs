@@ -48,7 +48,7 @@ async fn what_a_chain_makes_of_a_stream_can_be_subscribed_to() {
     assert!(coordinator.answer(1).await.refused.is_empty());
     coordinator.says(origin.directory());
     let report = coordinator.sees("it is published", |r| !r.streams.is_empty()).await;
-    let (stream, catalog) = (spec.chain.stream(), &report.streams[0]);
+    let (stream, catalog) = (spec.stream(), &report.streams[0]);
     assert_eq!((&catalog.stream, catalog.scheme), (&stream, Scheme::Alternating));
     let edge = network.edge("edge-a", &worker).await;
     for description in Description::BOTH {
@@ -93,8 +93,8 @@ async fn a_killed_segment_is_started_anew_under_another_producer_and_others_go_o
         coordinator.sees_running(spec).await;
     }
     let edge = network.edge("edge-a", &worker).await;
-    let mut lost = edge.reads(&specs[0].chain.stream(), Description::Zero).await.unwrap();
-    let mut other = edge.reads(&specs[1].chain.stream(), Description::Zero).await.unwrap();
+    let mut lost = edge.reads(&specs[0].stream(), Description::Zero).await.unwrap();
+    let mut other = edge.reads(&specs[1].stream(), Description::Zero).await.unwrap();
     let (before, mut others) = (reads(&mut lost, 2).await, reads(&mut other, 2).await);
     signal(worker.segment(1).await, "KILL").await;
     let restarting = |state: &InstanceState| matches!(state, InstanceState::Restarting { why } if why.contains("signal: 9"));
@@ -137,7 +137,7 @@ async fn a_worker_that_was_frozen_does_not_take_its_own_silence_for_that_of_a_se
     coordinator.orders(1, std::slice::from_ref(&spec));
     coordinator.sees_running(1).await;
     let edge = network.edge("edge-a", &worker).await;
-    let mut reading = edge.reads(&spec.chain.stream(), Description::Zero).await.unwrap();
+    let mut reading = edge.reads(&spec.stream(), Description::Zero).await.unwrap();
     let before = reads(&mut reading, 1).await;
     signal(worker.pid(), "STOP").await;
     // Longer than a segment may be silent.
@@ -212,7 +212,7 @@ async fn what_is_no_longer_ordered_is_withdrawn_and_its_process_ends() {
     coordinator.orders(1, std::slice::from_ref(&spec));
     coordinator.sees_running(1).await;
     let edge = network.edge("edge-a", &worker).await;
-    let mut reading = edge.reads(&spec.chain.stream(), Description::Zero).await.unwrap();
+    let mut reading = edge.reads(&spec.stream(), Description::Zero).await.unwrap();
     reads(&mut reading, 1).await;
     let pid = worker.segment(1).await;
     // An older order changes nothing.
@@ -225,7 +225,24 @@ async fn what_is_no_longer_ordered_is_withdrawn_and_its_process_ends() {
     while reading.next().await.is_some() {}
     worker.logged_times("segment ended", 1).await;
     assert!(!runs(pid));
-    assert!(edge.reads(&spec.chain.stream(), Description::Zero).await.is_err());
+    assert!(edge.reads(&spec.stream(), Description::Zero).await.is_err());
+}
+
+#[tokio::test]
+async fn a_plain_feed_of_the_standby_is_published_under_a_name_of_its_own() {
+    let network = Network::new();
+    let (origin, mut coordinator) = (Origin::start(&network), Coordinator::start(&network));
+    let worker = network.worker(Some(&coordinator), &[]).await;
+    coordinator.says(origin.directory());
+    let standby = InstanceSpec { replica: 1, ..instance(1, "case to=upper") };
+    coordinator.orders(1, std::slice::from_ref(&standby));
+    let report = coordinator.sees_running(1).await;
+    assert_eq!(report.output.stream, Some(standby.stream()));
+    let edge = network.edge("edge-a", &worker).await;
+    let mut reading = edge.reads(&standby.stream(), Description::Zero).await.unwrap();
+    assert_eq!(reading.catalog.stream.as_str(), format!("{}.1", standby.chain.stream()));
+    reads(&mut reading, 2).await;
+    assert!(edge.reads(&standby.chain.stream(), Description::Zero).await.is_err());
 }
 
 #[tokio::test]
@@ -242,9 +259,9 @@ async fn an_instance_that_is_to_publish_too_begins_to_while_what_hangs_on_it_goe
     coordinator.orders(1, &[first.clone(), last.clone()]);
     coordinator.sees_running(2).await;
     let edge = network.edge("edge-a", &worker).await;
-    let mut reading = edge.reads(&last.chain.stream(), Description::One).await.unwrap();
+    let mut reading = edge.reads(&last.stream(), Description::One).await.unwrap();
     let mut groups = reads(&mut reading, 2).await;
-    let stream = first.chain.stream();
+    let stream = first.stream();
     assert!(edge.reads(&stream, Description::Zero).await.is_err(), "not published yet");
     coordinator.orders(2, &[InstanceSpec { publish: true, ..first.clone() }, last.clone()]);
     coordinator.sees("both are published", |r| r.streams.len() == 2).await;

@@ -50,7 +50,7 @@ fn pictures_pass_from_component_to_component_raw_and_are_coded_once() {
     assert_eq!(catalog.scheme, Scheme::Alternating);
     assert_eq!(
         catalog.stream,
-        chain("live/bbb: scale width=128 height=72 | grayscale | mdc")[2].chain.stream()
+        chain("live/bbb: scale width=128 height=72 | grayscale | mdc")[2].stream()
     );
     assert_eq!((catalog.grids, &catalog.host), (source.catalog.grids, &source.catalog.host));
 
