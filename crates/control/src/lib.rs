@@ -2,6 +2,7 @@
 
 mod address;
 pub mod client;
+pub mod drain;
 pub mod failpoint;
 pub mod grant;
 pub mod link;

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{CommandFactory, FromArgMatches};
 use gibbon_media::MediaTime;
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless told otherwise.
@@ -148,6 +149,20 @@ pub async fn stop_signal() {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+}
+
+/// Each Ctrl-C and SIGTERM from now on.
+pub fn stop_signals() -> mpsc::Receiver<()> {
+    let (signals, received) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            stop_signal().await;
+            if signals.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    received
 }
 
 /// The address others reach a node at: `advertise` if given, else what it is `bound` to, on loopback if

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gibbon_control::{
+    drain::{End, Order},
     node::{Draining, FromNode},
     session::ToViewer,
 };
@@ -21,10 +22,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// A client that is still here is asked again after this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Sessions per second, whatever is asked for.
-const RATES: std::ops::RangeInclusive<f64> = 0.1..=10_000.0;
-/// The longest time a drain may take.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 // === the decision ===
 
@@ -107,119 +104,24 @@ impl Calls {
     }
 }
 
-// === the state ===
-
-/// Whether this edge is being emptied.
-#[derive(Debug)]
-pub struct Drain(watch::Sender<Option<Order>>);
-
-/// A drain under way.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Order {
-    given: Draining,
-    ends: Instant,
-    /// By SIGTERM: the process ends, whatever the coordinator says.
-    signalled: bool,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self(watch::Sender::new(None))
-    }
-}
-
-impl Drain {
-    /// Whether it is under way.
-    pub fn is_draining(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    /// How it stands, for the report: with the time that is left.
-    pub fn report(&self) -> Option<Draining> {
-        let order = (*self.0.borrow())?;
-        let left = order.ends.saturating_duration_since(Instant::now());
-        Some(Draining { within_ms: left.as_millis() as u64, stay: order.stays(), ..order.given })
-    }
-
-    /// Begins, or goes on as `given` says. The same order again changes nothing.
-    pub fn begin(&self, given: Draining, signalled: bool) {
-        let given = Draining { rate: bounded(given.rate), ..given };
-        let within = Duration::from_millis(given.within_ms).min(LONGEST);
-        let begun = self.0.send_if_modified(|current| {
-            if current.is_some_and(|current| current.given == given && !signalled) {
-                return false;
-            }
-            let ends = Instant::now() + within;
-            let before = current.filter(|_| signalled).map_or(ends, |current| current.ends);
-            let signalled = signalled || current.is_some_and(|current| current.signalled);
-            *current = Some(Order { given, ends: ends.min(before), signalled });
-            true
-        });
-        if begun {
-            let why = if signalled { "signal" } else { "coordinator" };
-            tracing::info!(within_ms = given.within_ms, rate = given.rate, why, "draining");
-        }
-    }
-
-    /// The edge is wanted again.
-    pub fn take_back(&self) {
-        if self.0.send_replace(None).is_some() {
-            tracing::info!("drain taken back");
-        }
-    }
-}
-
-impl Order {
-    fn stays(&self) -> bool {
-        self.given.stay && !self.signalled
-    }
-}
-
-fn bounded(rate: f64) -> f64 {
-    if rate.is_finite() { rate.clamp(*RATES.start(), *RATES.end()) } else { *RATES.start() }
-}
-
 // === the task ===
 
-/// How the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It was empty.
-    Drained,
-    /// Legs were cut.
-    Cut,
-}
-
-/// Waits for drains and carries them out, until the process is to end. The first of the `signals` begins
-/// one as `by_signal` says, the second cuts it short. `connected` says whether the coordinator is there.
+/// Empties this edge when that is wanted, until the process is to end. `connected` says whether the coordinator is
+/// there; `by_signal` and `signals` as in
+/// [`Drain::run`](gibbon_control::drain::Drain::run).
 pub async fn run(
     edge: Arc<Edge>,
     by_signal: Draining,
-    mut signals: mpsc::Receiver<()>,
+    signals: mpsc::Receiver<()>,
     connected: watch::Receiver<bool>,
 ) -> End {
-    let mut orders = edge.drain.0.subscribe();
-    loop {
-        let order = *orders.borrow_and_update();
-        edge.coordinator.tell(FromNode::Report(edge.report()));
-        let changed = async {
-            let _ = orders.changed().await;
-        };
-        tokio::select! {
-            end = carry_out(&edge, order, &connected) => return end,
-            () = changed => {}
-            Some(()) = signals.recv() => {
-                if order.is_some_and(|order| order.signalled) {
-                    return cut(&edge);
-                }
-                edge.drain.begin(by_signal, true);
-            }
-        }
-    }
+    let carry_out = async |order| carry_out(&edge, order, &connected).await;
+    edge.drain.run(by_signal, signals, carry_out).await
 }
 
-/// Carries `order` out, if there is one; returns when the process is to end.
+/// Reports, and carries `order` out if there is one; returns when the process is to end.
 async fn carry_out(edge: &Edge, order: Option<Order>, connected: &watch::Receiver<bool>) -> End {
+    edge.coordinator.tell(FromNode::Report(edge.report()));
     let Some(order) = order else { return std::future::pending().await };
     let mut look = tokio::time::interval(LOOK_EVERY);
     let (mut departed, mut left_at) = (edge.sessions.departed(), Instant::now());
@@ -324,32 +226,6 @@ mod tests {
             assert!(times[0].abs_diff(turn) <= 50, "{n}: {times:?}");
             assert!(times.is_sorted_by(|a, b| (1000..=1050).contains(&(b - a))), "{n}: {times:?}");
             assert_eq!(times.len() as u128, (4950 - times[0]) / 1000 + 1, "{n}: {times:?}");
-        }
-    }
-
-    fn given(within_ms: u64, stay: bool) -> Draining {
-        Draining { within_ms, rate: 20.0, stay }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_signal_makes_the_process_end_and_never_gives_it_more_time() {
-        let drain = Drain::default();
-        drain.begin(given(10_000, true), false);
-        tokio::time::advance(Duration::from_secs(4)).await;
-        drain.begin(given(10_000, true), false);
-        assert_eq!(drain.report(), Some(given(6000, true)), "the same order again");
-        drain.begin(given(30_000, false), true);
-        assert_eq!(drain.report(), Some(given(6000, false)));
-        drain.begin(given(60_000, true), false);
-        assert_eq!(drain.report(), Some(given(60_000, false)), "more time, but it ends");
-        drain.take_back();
-        assert_eq!(drain.report(), None);
-    }
-
-    #[test]
-    fn rates_that_make_no_sense_are_bounded() {
-        for (asked, used) in [(f64::NAN, 0.1), (-1.0, 0.1), (0.0, 0.1), (20.0, 20.0), (1e9, 1e4)] {
-            assert_eq!(bounded(asked), used);
         }
     }
 }

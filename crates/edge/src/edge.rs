@@ -7,6 +7,7 @@ use std::{
 
 use gibbon_control::{
     Grant, GrantVerifier,
+    drain::Drain,
     node::{FromNode, NodeReport, ToNode},
     process,
 };
@@ -15,10 +16,7 @@ use gibbon_net::{Endpoint, publish::Subscribers};
 use gibbon_relay::{Network, Peers, Pulling, Relays};
 use tokio::sync::mpsc;
 
-use crate::{
-    admission::Capacity, coordinator::Coordinator, drain::Drain, passing::Passing,
-    sessions::Sessions,
-};
+use crate::{admission::Capacity, coordinator::Coordinator, passing::Passing, sessions::Sessions};
 
 /// Answers to the coordinator's orders that wait to be sent.
 const MAX_WAITING_ANSWERS: usize = 1024;
@@ -126,7 +124,7 @@ impl Edge {
                             Err(why) => tracing::warn!(%session, why, "a renewed grant is no good"),
                         }
                     }
-                    Some(ToNode::Drain(given)) => self.drain.begin(given, false),
+                    Some(ToNode::Drain(given)) => self.drain.begin(given),
                     Some(ToNode::Undrain) => self.drain.take_back(),
                     Some(ToNode::Registered { .. } | ToNode::Refused { .. } | ToNode::Work(_)) => {}
                 },

@@ -17,18 +17,16 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context;
 use clap::Parser;
 use gibbon_control::{
+    drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
     process::{self, Common},
 };
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
-
-use tokio::sync::mpsc;
-
 use gibbon_relay::Network;
 
-use crate::{admission::Capacity, drain::End, edge::Edge};
+use crate::{admission::Capacity, edge::Edge};
 
 /// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
 #[derive(Parser)]
@@ -119,7 +117,7 @@ fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let signals = stop_signals();
+    let signals = process::stop_signals();
     let identity = Identity { id: options.id.clone(), role: Role::Edge };
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
@@ -158,20 +156,6 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         End::Drained => ExitCode::SUCCESS,
         End::Cut => ExitCode::from(LEGS_CUT),
     })
-}
-
-/// Each signal to stop.
-fn stop_signals() -> mpsc::Receiver<()> {
-    let (signals, received) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            process::stop_signal().await;
-            if signals.send(()).await.is_err() {
-                return;
-            }
-        }
-    });
-    received
 }
 
 /// Logs what is held, so that growth shows.

@@ -14,6 +14,7 @@ use std::{
 
 use gibbon_control::{
     Grant,
+    drain::Drain,
     node::{NodeAddress, SessionReport},
     session::{ClientReport, Order, ToViewer},
 };
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 
 pub use legs::Leg;
 
-use crate::{admission::Capacity, drain::Drain};
+use crate::admission::Capacity;
 
 /// Messages waiting for one client; more are a sign of a client that does not read.
 const MAX_WAITING_NEWS: usize = 16;

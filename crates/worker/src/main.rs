@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use gibbon_components::catalogue;
 use gibbon_control::{
+    drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
     process::{self, Common},
@@ -28,12 +29,8 @@ use gibbon_control::{
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
 use gibbon_worker::segment;
-use tokio::sync::mpsc;
 
-use crate::{
-    drain::End,
-    worker::{Machine, Worker},
-};
+use crate::worker::{Machine, Worker};
 
 /// Service node: runs media service components, an input and an output socket each.
 #[derive(Parser)]
@@ -168,7 +165,7 @@ fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(options: Run) -> anyhow::Result<ExitCode> {
-    let signals = stop_signals();
+    let signals = process::stop_signals();
     let offer = offer(&options)?;
     if !options.font.is_file() {
         let font = options.font.display();
@@ -241,18 +238,4 @@ fn machine(options: &Run) -> Machine {
         assets: options.assets.clone(),
         font: options.font.clone(),
     }
-}
-
-/// Each signal to stop.
-fn stop_signals() -> mpsc::Receiver<()> {
-    let (signals, received) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            process::stop_signal().await;
-            if signals.send(()).await.is_err() {
-                return;
-            }
-        }
-    });
-    received
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use gibbon_control::{
+    drain::Drain,
     node::{FromNode, NodeReport, ToNode},
     work::{WorkOrder, WorkReport, WorkerOffer},
 };
@@ -20,7 +21,6 @@ use tokio::{
 };
 
 use crate::{
-    drain::Drain,
     links::{self, Links},
     orders::{Means, Orders, Taken},
     outputs::Outputs,
@@ -158,7 +158,7 @@ impl Worker {
             match order {
                 ToNode::Directory(directory) => self.network.update(directory),
                 ToNode::Work(order) => self.work(order),
-                ToNode::Drain(given) => self.drain.begin(given, false),
+                ToNode::Drain(given) => self.drain.begin(given),
                 ToNode::Undrain => self.drain.take_back(),
                 ToNode::Registered { .. }
                 | ToNode::Refused { .. }
