@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: runs with a control viewer, and sentences about what a viewer saw.
 
+mod recording;
+
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context, bail, ensure};
@@ -12,6 +14,8 @@ use gibbon_control::{
 use gibbon_mdc::Verdict;
 use gibbon_media::{NodeId, ServiceId, SessionId};
 use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
+
+pub use recording::Recording;
 
 /// A run whose control viewer was not clean says nothing: the machine was starved.
 const MAX_VOIDS: usize = 3;

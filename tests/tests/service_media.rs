@@ -5,13 +5,20 @@ use gibbon_control::{
     portal::{HandoffOutcome, HandoffRequest},
     report::Report,
 };
-use gibbon_testbed::{Network, PlayerOptions, Setup};
-use gibbon_tests::{Run, ask_for, control, legs, running, with_control};
+use gibbon_testbed::{Network, Player, PlayerOptions, Setup};
+use gibbon_tests::{Recording, Run, ask_for, control, legs, running, with_control};
 
 /// Plays a service through a hand-off, beside a control viewer; `check` is asked for what its report says.
 fn through_a_handoff(
     list: &str,
     check: impl Fn(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    recorded_through_a_handoff(list, |report, _, _| check(report))
+}
+
+fn recorded_through_a_handoff(
+    list: &str,
+    check: impl Fn(&Report, &Network, &Player) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     with_control(|folder| {
         let edges = ["edge-a", "edge-b", "edge-z"];
@@ -36,7 +43,7 @@ fn through_a_handoff(
         ensure!(status.success(), "{status}: {text}");
         let lost = report.frames.side + report.frames.frozen;
         ensure!(lost == 0 && report.audio.gap_ms == 0 && report.text.missed == 0, "{text}");
-        check(&report).context(text)?;
+        check(&report, &network, &player).context(text)?;
         Ok(Run::Shown)
     })
 }
@@ -69,12 +76,20 @@ fn text_alone() -> anyhow::Result<()> {
 }
 
 #[test]
-fn all_together() -> anyhow::Result<()> {
+fn all_together_and_in_sync() -> anyhow::Result<()> {
     let list = "scale height=180 | level | mono | case to=upper";
-    through_a_handoff(list, |report| {
+    recorded_through_a_handoff(list, |report, network, player| {
         ensure!(report.frames.central > 240, "{} frames", report.frames.central);
         ensure!(report.audio.expected_ms > 10_000, "{} ms of sound", report.audio.expected_ms);
         ensure!(report.text.cues > 1, "{} cues", report.text.cues);
+        // The pictures are those of their time, to the frame, and so is the sound.
+        let recording = Recording::of(network, player)?;
+        let psnr = recording.psnr("scale=320:180:flags=bicubic")?;
+        let (lag, likeness) = recording.sound_lag()?;
+        eprintln!("pictures {psnr:.1} dB; sound {lag} ms late, likeness {likeness:.2}");
+        ensure!(psnr > 33.0, "{psnr:.1} dB: other pictures");
+        ensure!(likeness > 0.5, "another sound: {likeness:.2}");
+        ensure!(lag.abs() <= 1000.0 / 24.0, "sound is {lag} ms late");
         Ok(())
     })
 }

@@ -1,6 +1,6 @@
 //! Services over workers: what they show, where they decode and encode, how they are shared, moved and lost.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use gibbon_control::{
@@ -9,9 +9,10 @@ use gibbon_control::{
     services::ServiceInfo,
     work::ModuleInfo,
 };
-use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, media_folder, wait_for};
+use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
 use gibbon_tests::{
-    Run, ask_for, control, end, gibbonctl, running, saw_nothing, stop, with_control, worker_of,
+    Recording, Run, ask_for, control, end, gibbonctl, running, saw_nothing, stop, with_control,
+    worker_of,
 };
 
 /// What the tests have done to the pictures, and the same in FFmpeg's words.
@@ -84,51 +85,15 @@ fn a_chain_over_two_workers_through_a_handoff_and_the_drain_of_a_worker_shows_no
         ensure!(status.success(), "{status}");
         saw_nothing(&report)?;
         contiguous(&player)?;
-        let psnr = against_stock_ffmpeg(&network, &player)?;
+        let graph = format!(
+            "scale=320:180:flags=bicubic,drawtext=fontfile={FONT}:text=GIBBON:fontsize=22:\
+             fontcolor=yellow:x=7:y=7:borderw=1:bordercolor=black"
+        );
+        let psnr = Recording::of(&network, &player)?.psnr(&graph)?;
         eprintln!("mean PSNR against stock FFmpeg: {psnr:.1} dB");
         ensure!(psnr >= RIGHT, "{psnr:.1} dB");
         Ok(Run::Shown)
     })
-}
-
-/// Mean PSNR of what the viewer recorded against the same chain by stock FFmpeg on the clip itself.
-fn against_stock_ffmpeg(network: &Network, player: &Player) -> anyhow::Result<f64> {
-    let recording = player.folder.join("recording.mkv");
-    let packets =
-        ffprobe(&recording, &["-count_packets", "-show_entries", "stream=nb_read_packets"])?;
-    let recorded: u64 = packets.trim().parse().with_context(|| format!("{packets:?} packets"))?;
-    let frames = player.frames()?;
-    let (last, ..) = frames.last().context("nothing was displayed")?;
-    let created = std::fs::read_to_string(network.folder().join("state/live+bbb.created"))?;
-    let created: u64 = created.trim().parse()?;
-    let frame_at = |time: u64| (time * 24 + 500_000) / 1_000_000;
-    // The clip's frame at which the recording begins: it ends with the last frame displayed.
-    let first = frame_at(*last) + 1 - recorded - frame_at(created);
-    let reference = format!(
-        "[1:v]trim=start_frame={first},setpts=PTS-STARTPTS,scale=320:180:flags=bicubic,\
-         drawtext=fontfile={FONT}:text=GIBBON:fontsize=22:fontcolor=yellow:x=7:y=7:borderw=1:bordercolor=black[r];\
-         [0:v]setpts=N/24/TB,fps=24[v];[r]setpts=N/24/TB,fps=24[r2];[v][r2]psnr=shortest=1"
-    );
-    let output = Command::new("ffmpeg")
-        .args(["-v", "info", "-i"])
-        .arg(&recording)
-        .args(["-stream_loop", "-1", "-i"])
-        .arg(media_folder().join("bbb.mp4"))
-        .args(["-lavfi", &reference, "-f", "null", "-"])
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let average = said.split("average:").nth(1).and_then(|rest| rest.split(' ').next());
-    average.and_then(|text| text.parse().ok()).with_context(|| format!("no PSNR: {said}"))
-}
-
-fn ffprobe(file: &Path, what: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
-        .args(what)
-        .arg(file)
-        .output()
-        .context("ffprobe is not installed")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches(['\n', ',']).to_owned())
 }
 
 /// Coders at the sockets of each component in order: of the input, of the output.
@@ -283,6 +248,59 @@ fn with_a_warm_standby_a_killed_worker_freezes_nothing() -> anyhow::Result<()> {
         }
         ensure!(report.frames.frozen == 0, "{}", serde_json::to_string(&report)?);
         ensure!(report.audio.gap_ms == 0, "{}", serde_json::to_string(&report)?);
+        Ok(Run::Shown)
+    })
+}
+
+#[test]
+fn the_coordinator_and_its_store_are_lost_and_a_component_is_moved_by_hand_and_nothing_shows()
+-> anyhow::Result<()> {
+    with_control(|folder| {
+        let workers = ["worker-1", "worker-2"];
+        let network = Network::start(folder, Setup::bbb(&["edge-a", "edge-z"]).workers(&workers))?;
+        let mut still =
+            network.play("control", &PlayerOptions::new("live/bbb", 36.0).at("edge-z"))?;
+        let mut player = plays(&network, "viewer", 28.0, "scale height=180")?;
+        player.playing()?;
+        let before = network.portal.services()?.pop().context("no service")?;
+        let before = running(&network, before.service)?;
+        network.kill(gibbon_testbed::COORDINATOR)?;
+        network.delete_store()?;
+        network.restart(gibbon_testbed::COORDINATOR)?;
+        wait_for("the nodes to be back", WAIT, || {
+            let streams = network.portal.streams()?;
+            Ok(streams.iter().any(|s| s.stream.as_str() == "live/bbb").then_some(()))
+        })?;
+        let after = running(&network, before.service)?;
+        let instances = |info: &ServiceInfo| -> Vec<_> {
+            info.modules.iter().map(|module| (module.instance, module.worker.clone())).collect()
+        };
+        ensure!(instances(&before) == instances(&after), "{before:?} became {after:?}");
+        let from = worker_of(&after, 1)?.to_owned();
+        let to = if from == "worker-1" { "worker-2" } else { "worker-1" };
+        let id = after.service.to_string();
+        let (code, said) = gibbonctl(&network, &["service", "move", &id, "1", "--to", to])?;
+        ensure!(code == Some(0), "gibbonctl service move: {code:?}: {said}");
+        let moved = wait_for("the components to be moved", WAIT, || {
+            let info = running(&network, after.service)?;
+            let there =
+                info.modules.iter().all(|m| m.worker.as_str() == to && m.moving_to.is_none());
+            Ok(there.then_some(info))
+        })?;
+        ensure!(moved.stream == before.stream, "{moved:?}");
+        for command in [&["services", &id][..], &["explain", &id], &["components"], &["catalogue"]]
+        {
+            let (code, said) = gibbonctl(&network, command)?;
+            ensure!(code == Some(0) && !said.is_empty(), "{command:?}: {code:?}: {said}");
+        }
+        let (status, report) = player.finish()?;
+        if let Some(why) = control(&mut still)? {
+            return Ok(Run::Void(why));
+        }
+        ensure!(status.success(), "{status}");
+        saw_nothing(&report)?;
+        contiguous(&player)?;
+        stop(network)?;
         Ok(Run::Shown)
     })
 }
