@@ -267,10 +267,6 @@ fn the_coordinator_and_its_store_are_lost_and_a_component_is_moved_by_hand_and_n
         network.kill(gibbon_testbed::COORDINATOR)?;
         network.delete_store()?;
         network.restart(gibbon_testbed::COORDINATOR)?;
-        wait_for("the nodes to be back", WAIT, || {
-            let streams = network.portal.streams()?;
-            Ok(streams.iter().any(|s| s.stream.as_str() == "live/bbb").then_some(()))
-        })?;
         let after = running(&network, before.service)?;
         let instances = |info: &ServiceInfo| -> Vec<_> {
             info.modules.iter().map(|module| (module.instance, module.worker.clone())).collect()
@@ -279,8 +275,11 @@ fn the_coordinator_and_its_store_are_lost_and_a_component_is_moved_by_hand_and_n
         let from = worker_of(&after, 1)?.to_owned();
         let to = if from == "worker-1" { "worker-2" } else { "worker-1" };
         let id = after.service.to_string();
-        let (code, said) = gibbonctl(&network, &["service", "move", &id, "1", "--to", to])?;
-        ensure!(code == Some(0), "gibbonctl service move: {code:?}: {said}");
+        // Refused until what the components need has been reckoned anew.
+        wait_for("the components to be movable", WAIT, || {
+            let (code, _) = gibbonctl(&network, &["service", "move", &id, "1", "--to", to])?;
+            Ok((code == Some(0)).then_some(()))
+        })?;
         let moved = wait_for("the components to be moved", WAIT, || {
             let info = running(&network, after.service)?;
             let there =
