@@ -9,6 +9,7 @@ use gibbon_control::{
     services::ServiceInfo,
     work::ModuleInfo,
 };
+use gibbon_media::ServiceId;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
 use gibbon_tests::{
     Recording, Run, ask_for, control, end, gibbonctl, running, saw_nothing, stop, with_control,
@@ -191,10 +192,14 @@ fn two_services_share_an_equal_prefix_and_the_second_outlives_the_first() -> any
     })
 }
 
-/// Kills the worker of the last component under a viewer, and says what the viewer saw.
-fn killed(folder: &Path, standby: bool) -> anyhow::Result<(Option<String>, Report)> {
-    let workers = ["worker-1", "worker-2", "worker-3"];
-    let network = Network::start(folder, Setup::bbb(&["edge-a", "edge-z"]).workers(&workers))?;
+/// Kills the worker of a component (by its place in the chain) under a viewer, and says what the viewer saw.
+fn killed(
+    folder: &Path,
+    setup: Setup,
+    standby: bool,
+    number: u32,
+) -> anyhow::Result<(Option<String>, Report)> {
+    let network = Network::start(folder, setup)?;
     let mut still = network.play("control", &PlayerOptions::new("live/bbb", 34.0).at("edge-z"))?;
     let service = ask_for(&network, "scale height=180 | mdc", |r| r.standby = standby)?;
     let info = running(&network, service.service)?;
@@ -202,19 +207,9 @@ fn killed(folder: &Path, standby: bool) -> anyhow::Result<(Option<String>, Repor
     let mut player = network.play("viewer", &options)?;
     player.playing()?;
     if standby {
-        // Description 1 is to come from the second chain before the first is lost.
-        wait_for("both chains to be pulled from", WAIT, || {
-            let info = network.portal.service(service.service)?;
-            let last = info.modules.iter().filter(|m| m.number == 2);
-            let pulled = last.filter(|m| m.output.subscribers > 0).count();
-            Ok((pulled == 2).then_some(()))
-        })?;
-        let frames = player.frames()?.len();
-        wait_for("two seconds of both", WAIT, || {
-            Ok((player.frames()?.len() > frames + 48).then_some(()))
-        })?;
+        both_are_pulled(&network, service.service, &player)?;
     }
-    let killed = worker_of(&network.portal.service(service.service)?, 2)?.to_owned();
+    let killed = worker_of(&network.portal.service(service.service)?, number)?.to_owned();
     network.kill(&killed)?;
     let (status, report) = player.finish()?;
     ensure!(status.success(), "{status}");
@@ -223,10 +218,26 @@ fn killed(folder: &Path, standby: bool) -> anyhow::Result<(Option<String>, Repor
     Ok((control(&mut still)?, report))
 }
 
+/// Waits until description 1 has come from the second chain for two seconds.
+fn both_are_pulled(network: &Network, service: ServiceId, player: &Player) -> anyhow::Result<()> {
+    wait_for("both chains to be pulled from", WAIT, || {
+        let info = network.portal.service(service)?;
+        let last = info.modules.iter().filter(|m| m.number == 2);
+        let pulled = last.filter(|m| m.output.subscribers > 0).count();
+        Ok((pulled == 2).then_some(()))
+    })?;
+    let frames = player.frames()?.len();
+    wait_for("two seconds of both", WAIT, || {
+        Ok((player.frames()?.len() > frames + 48).then_some(()))
+    })
+}
+
 #[test]
 fn a_killed_worker_is_replaced_and_the_freeze_is_told() -> anyhow::Result<()> {
     with_control(|folder| {
-        let (void, report) = killed(folder, false)?;
+        let workers = ["worker-1", "worker-2", "worker-3"];
+        let setup = Setup::bbb(&["edge-a", "edge-z"]).workers(&workers);
+        let (void, report) = killed(folder, setup, false, 2)?;
         if let Some(why) = void {
             return Ok(Run::Void(why));
         }
@@ -242,7 +253,15 @@ fn a_killed_worker_is_replaced_and_the_freeze_is_told() -> anyhow::Result<()> {
 #[test]
 fn with_a_warm_standby_a_killed_worker_freezes_nothing() -> anyhow::Result<()> {
     with_control(|folder| {
-        let (void, report) = killed(folder, true)?;
+        // Both chains go over two workers each, and one is left for each component.
+        let (scale, mdc) = (["scale-1", "scale-2", "scale-3"], ["mdc-1", "mdc-2", "mdc-3"]);
+        let mut setup = Setup::bbb(&["edge-a", "edge-z"]).workers(&scale).workers(&mdc);
+        for (workers, components) in [(scale, "scale"), (mdc, "mdc")] {
+            for worker in workers {
+                setup = setup.node_with(worker, &["--components", components]);
+            }
+        }
+        let (void, report) = killed(folder, setup, true, 1)?;
         if let Some(why) = void {
             return Ok(Run::Void(why));
         }

@@ -2,11 +2,13 @@
 //! and one for the merger. Each must come back from any input, and panics where the parser breaks a
 //! promise. `tests/corpus.rs` runs the corpus through the same functions.
 
+mod chain;
 mod json;
 mod merger;
 mod script;
 mod wire;
 
+pub use chain::chain;
 pub use json::{control, grant, session};
 pub use merger::merger;
 pub use wire::{answer, frames, group_start, messages, subscribe, varint};
@@ -15,7 +17,7 @@ pub use wire::{answer, frames, group_start, messages, subscribe, varint};
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its file in `fuzz_targets` and of its folder in `corpus`.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("varint", varint),
     ("messages", messages),
     ("subscribe", subscribe),
@@ -26,4 +28,5 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("session", session),
     ("control", control),
     ("merger", merger),
+    ("chain", chain),
 ];
