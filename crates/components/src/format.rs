@@ -107,17 +107,6 @@ impl Format {
         self.video.map_or(0.0, VideoFormat::pixels_per_second)
     }
 
-    /// Cores that an input socket keeps busy decoding pictures like these (measured: 640×360 at 24 per second
-    /// takes 2 % of a core).
-    pub fn decoding_cores(&self) -> f64 {
-        self.pixels_per_second() * 3e-9
-    }
-
-    /// Cores that an output socket keeps busy coding them for another worker (measured: 10 % of a core).
-    pub fn encoding_cores(&self) -> f64 {
-        self.pixels_per_second() * 1.8e-8
-    }
-
     /// Pictures in a group, on average; 0 without pictures.
     pub fn pictures_per_group(&self) -> f64 {
         self.video.map_or(0.0, |v| v.rate.as_f64() * self.group.as_secs_f64())

@@ -3,6 +3,8 @@
 //! Declarative: the coordinator tells a worker all that it is to run, and the worker makes it so. What a worker
 //! runs it reports with all that it was told about it, so that a restarted coordinator can take it up again.
 
+use std::collections::BTreeSet;
+
 use gibbon_components::{Chain, Spec};
 use gibbon_handoff::Term;
 use gibbon_media::{InstanceId, Medium, NodeId, Priority, ServiceId, StreamName};
@@ -56,10 +58,39 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
+    /// The stream that it subscribes to.
+    pub fn reads(&self) -> Option<&StreamName> {
+        match &self.input {
+            Input::Stream(stream) => Some(stream),
+            Input::Instance(_) => None,
+        }
+    }
+
+    /// The instance on the same worker whose frames pass to it raw.
+    pub fn raw_from(&self) -> Option<InstanceId> {
+        match self.input {
+            Input::Stream(_) => None,
+            Input::Instance(upstream) => Some(upstream),
+        }
+    }
+
     /// The name of the stream that it makes.
     pub fn stream(&self) -> StreamName {
         self.chain.stream_of(self.replica)
     }
+}
+
+/// `root` and all of `specs` that hang on it raw, each after what it hangs on and at most once.
+pub fn segment<'a>(root: &'a InstanceSpec, specs: &[&'a InstanceSpec]) -> Vec<&'a InstanceSpec> {
+    let mut found = vec![root];
+    let mut seen = BTreeSet::from([root.instance]);
+    let mut next = 0;
+    while let Some(upstream) = found.get(next).map(|spec| spec.instance) {
+        let hangs = |spec: &&&InstanceSpec| spec.raw_from() == Some(upstream);
+        found.extend(specs.iter().filter(hangs).filter(|spec| seen.insert(spec.instance)));
+        next += 1;
+    }
+    found
 }
 
 /// Where the media of an instance come from.

@@ -69,11 +69,11 @@ pub enum Refusal {
     /// There is no such node.
     #[error("there is no node {0}; GET /v1/nodes lists them")]
     NoNode(NodeId),
-    /// The edge asked for cannot be had.
-    #[error("{edge} cannot take it: it {why}")]
+    /// The edge or worker asked for cannot be had.
+    #[error("{node} cannot take it: it {why}")]
     Unfit {
-        /// The edge.
-        edge: NodeId,
+        /// The node.
+        node: NodeId,
         /// Why not, and which edge could.
         why: String,
     },

@@ -83,7 +83,7 @@ fn a_node_that_reconnects_in_time_was_never_gone() {
     let refusal = network.create(watch(Some("edge-c"))).unwrap_err();
     assert_eq!(
         refusal,
-        Refusal::Unfit { edge: id("edge-c"), why: "is down; edge-a has room".into() }
+        Refusal::Unfit { node: id("edge-c"), why: "is down; edge-a has room".into() }
     );
     network.events.clear();
     network.register("edge-c");

@@ -176,7 +176,8 @@ impl<'a> Selection<'a> {
         }
         loop {
             let ordered: BTreeSet<_> = waiting.iter().map(|spec| spec.instance).collect();
-            let waits = |spec: &InstanceSpec| matches!(spec.input, Input::Instance(input) if ordered.contains(&input));
+            let waits =
+                |spec: &InstanceSpec| spec.raw_from().is_some_and(|input| ordered.contains(&input));
             let (rest, ready): (Vec<_>, Vec<_>) = waiting.into_iter().partition(waits);
             waiting = rest;
             if ready.is_empty() {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use gibbon_control::work::{Input, InstanceReport, InstanceSpec, InstanceState, SocketReport};
+use gibbon_control::work::{InstanceReport, InstanceSpec, InstanceState, SocketReport};
 use gibbon_media::{InstanceId, NodeId};
 use gibbon_relay::Relay;
 use gibbon_worker::ipc::InstanceStatus;
@@ -99,10 +99,7 @@ impl Known {
         let state = state(self.down.as_deref(), status.map(|status| &status.state), out);
         let sockets = status.map(|status| (status.input.clone(), status.output.clone()));
         let (input, output) = sockets.unwrap_or_default();
-        let stream = match &spec.input {
-            Input::Stream(stream) => Some(stream.clone()),
-            Input::Instance(_) => None,
-        };
+        let stream = spec.reads().cloned();
         InstanceReport {
             spec: spec.clone(),
             state,

@@ -129,7 +129,7 @@ impl Manager {
         let mut out = begun.map_err(|no_worker| {
             let named = to.as_ref().and_then(|to| {
                 let (_, unfit) = no_worker.workers.iter().find(|(worker, _)| worker == to)?;
-                Some(Refusal::Unfit { edge: to.clone(), why: unfit.to_string() })
+                Some(Refusal::Unfit { node: to.clone(), why: unfit.to_string() })
             });
             named.unwrap_or_else(|| Refusal::NoWorker(no_worker.to_string()))
         })?;
@@ -317,8 +317,8 @@ impl Manager {
     }
 
     fn input_address(&self, instance: &Instance) -> String {
-        let Some(stream) = instance.reads() else {
-            return instance.raw_from().map_or_else(String::new, |from| format!("raw:{from}"));
+        let Some(stream) = instance.spec.reads() else {
+            return instance.spec.raw_from().map_or_else(String::new, |from| format!("raw:{from}"));
         };
         let peer = instance.report.as_ref().and_then(|report| report.input.peer.clone());
         let first = || self.stream(stream).map(|(publisher, _)| publisher.clone());

@@ -141,7 +141,7 @@ impl Manager {
                 (Unfit::NotAnEdge(_), _) | (_, Err(_)) => String::new(),
                 (_, Ok(next)) => format!("; {} has room", next.edge),
             };
-            Refusal::Unfit { edge: edge.clone(), why: format!("{why}{next}") }
+            Refusal::Unfit { node: edge.clone(), why: format!("{why}{next}") }
         })
     }
 

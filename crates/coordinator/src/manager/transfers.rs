@@ -157,7 +157,7 @@ impl Manager {
     /// Empties workers that are draining.
     pub(super) fn empty_workers(&mut self, now: MediaTime) -> Vec<Output> {
         let roots = self.services.instances().filter(|(_, instance)| {
-            let is_root = instance.raw_from().is_none() && instance.stand == Stand::Active;
+            let is_root = instance.spec.raw_from().is_none() && instance.stand == Stand::Active;
             is_root && instance.rests_until <= now && self.drains.of(&instance.worker).is_some()
         });
         let roots: Vec<_> = roots.map(|(id, i)| (id, i.worker.clone())).collect();
@@ -201,7 +201,7 @@ impl Manager {
         if !self.registry.is_up(worker) {
             return Err(Refusal::Down(worker.clone()));
         }
-        let is_root = |i: &Instance| i.raw_from().is_none() && i.stand == Stand::Active;
+        let is_root = |i: &Instance| i.spec.raw_from().is_none() && i.stand == Stand::Active;
         let roots = self.services.at(worker).filter(|(_, instance)| is_root(instance));
         for (root, _) in roots {
             let Some(a_move) = self.move_of(now, root, Cause::Drain, Vec::new()) else { continue };

@@ -1,14 +1,14 @@
 //! Workers: what they are told to run, what they say to that, and what services need next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gibbon_components::{Format, MAX_COMPONENTS};
 use gibbon_control::{
     node::ToNode,
     portal::Event,
     work::{
-        Input, InstanceReport, InstanceSpec, InstanceState, MAX_INSTANCES,
-        MAX_SERVICES as MAX_SHARED, ServiceRef, WorkAnswer, WorkReport,
+        InstanceReport, InstanceSpec, InstanceState, MAX_INSTANCES, MAX_SERVICES as MAX_SHARED,
+        ServiceRef, WorkAnswer, WorkReport, segment,
     },
 };
 use gibbon_media::{Catalog, InstanceId, MediaTime, NodeId, ServiceId};
@@ -90,7 +90,7 @@ impl Manager {
                 && self.services.instance(report.spec.instance).is_none()
         };
         let unknown: Vec<_> = reports.iter().filter(unknown).map(|r| &r.spec).collect();
-        let roots = unknown.iter().filter(|spec| matches!(spec.input, Input::Stream(_)));
+        let roots = unknown.iter().filter(|spec| spec.reads().is_some());
         for root in roots {
             let segment = segment(root, &unknown);
             let runs = |spec: &InstanceSpec| self.services.active(&spec.stream(), spec.replica);
@@ -300,19 +300,6 @@ impl Manager {
         }
         out
     }
-}
-
-/// `root` and all that hang on it raw, each after what it hangs on.
-fn segment<'a>(root: &'a InstanceSpec, specs: &[&'a InstanceSpec]) -> Vec<&'a InstanceSpec> {
-    let mut found = vec![root];
-    let mut seen = BTreeSet::from([root.instance]);
-    let mut next = 0;
-    while let Some(upstream) = found.get(next).map(|spec| spec.instance) {
-        let hangs = |spec: &&&InstanceSpec| spec.input == Input::Instance(upstream);
-        found.extend(specs.iter().filter(hangs).filter(|spec| seen.insert(spec.instance)));
-        next += 1;
-    }
-    found
 }
 
 /// What a worker says, bounded.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use gibbon_control::work::{Input, InstanceReport, InstanceSpec, InstanceState};
+use gibbon_control::work::{InstanceReport, InstanceSpec, InstanceState};
 use gibbon_media::{Catalog, InstanceId, MediaTime, NodeId, ServiceId, StreamName};
 use gibbon_placement::assign::StepNeed;
 
@@ -137,22 +137,6 @@ impl Instance {
         self.spec.publish && self.catalog.is_some()
     }
 
-    /// The instance on the same worker whose frames pass to it raw.
-    pub fn raw_from(&self) -> Option<InstanceId> {
-        match &self.spec.input {
-            Input::Instance(upstream) => Some(*upstream),
-            Input::Stream(_) => None,
-        }
-    }
-
-    /// The stream that it subscribes to.
-    pub fn reads(&self) -> Option<&StreamName> {
-        match &self.spec.input {
-            Input::Stream(stream) => Some(stream),
-            Input::Instance(_) => None,
-        }
-    }
-
     /// Whether it may be withdrawn now that its successor has taken over.
     fn may_leave(&self, now: MediaTime) -> bool {
         let age = now.since(self.since);
@@ -215,7 +199,7 @@ impl Services {
             let Some(need) = service.needs.get(step) else { continue };
             for id in self.makers.get(stream).into_iter().flatten() {
                 if let Some(instance) = self.instances.get_mut(id) {
-                    let comes_raw = instance.raw_from().is_some();
+                    let comes_raw = instance.spec.raw_from().is_some();
                     instance.expected = Expected::of(need, comes_raw, !instance.spec.publish);
                 }
             }
@@ -250,7 +234,7 @@ impl Services {
         };
         let mut next = 0;
         while let Some(upstream) = found.get(next).copied() {
-            let hanging = self.at(worker).filter(|(_, i)| i.raw_from() == Some(upstream));
+            let hanging = self.at(worker).filter(|(_, i)| i.spec.raw_from() == Some(upstream));
             found.extend(hanging.map(|(id, _)| id));
             next += 1;
         }
@@ -261,7 +245,7 @@ impl Services {
     pub fn root_of(&self, instance: InstanceId) -> InstanceId {
         let mut root = instance;
         // A chain is bounded, and so is the way up.
-        while let Some(upstream) = self.instance(root).and_then(Instance::raw_from) {
+        while let Some(upstream) = self.instance(root).and_then(|i| i.spec.raw_from()) {
             root = upstream;
         }
         root
@@ -300,7 +284,7 @@ impl Services {
 
     /// Leaving ones stay as they are.
     fn refresh(&mut self) {
-        let read: BTreeSet<_> = self.instances.values().filter_map(Instance::reads).collect();
+        let read: BTreeSet<_> = self.instances.values().filter_map(|i| i.spec.reads()).collect();
         let told = |instance: &Instance| {
             let users = self.used_by(instance);
             let ends_here = |id: &ServiceId| {

@@ -65,11 +65,6 @@ impl Moves {
         self.0.iter().map(|(root, a_move)| (*root, a_move))
     }
 
-    /// The move that touches a service, if one does.
-    pub fn of_service(&self, service: ServiceId) -> Option<&Move> {
-        self.0.values().find(|a_move| a_move.services.contains(&service))
-    }
-
     /// The move that an instance is part of, by the root of the old segment.
     pub fn of_instance(&self, instance: InstanceId) -> Option<InstanceId> {
         let part = |m: &Move| m.old.contains(&instance) || m.new.contains(&instance);

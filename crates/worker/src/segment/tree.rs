@@ -118,14 +118,14 @@ impl Tree {
         loop {
             let hangs = |i: &&Instance| {
                 !over.contains(&i.spec.instance)
-                    && parent(&i.spec).is_some_and(|parent| over.contains(&parent))
+                    && i.spec.raw_from().is_some_and(|parent| over.contains(&parent))
             };
             let Some(next) = self.instances.values().find(hangs) else { break };
             over.insert(next.spec.instance);
         }
         for id in over {
             let Some(gone) = self.instances.remove(&id) else { continue };
-            match parent(&gone.spec) {
+            match gone.spec.raw_from() {
                 Some(parent) => {
                     if let Some(parent) = self.instances.get(&parent) {
                         parent.detach(id);
@@ -138,7 +138,7 @@ impl Tree {
 
     /// Starts an instance whose input is there, not yet joined to it.
     fn start(&self, setup: &Setup, spec: &InstanceSpec) -> Instance {
-        let input = match parent(spec) {
+        let input = match spec.raw_from() {
             None => root_format(setup, spec),
             Some(parent) => match self.instances.get(&parent).and_then(|i| i.format.clone()) {
                 Some(format) => format,
@@ -155,7 +155,7 @@ impl Tree {
     }
 
     fn attach(&mut self, instance: Instance) {
-        if let Some(parent) = parent(&instance.spec).and_then(|id| self.instances.get(&id)) {
+        if let Some(parent) = instance.spec.raw_from().and_then(|id| self.instances.get(&id)) {
             parent.attach(&instance);
         }
         self.instances.insert(instance.spec.instance, instance);
@@ -189,14 +189,6 @@ impl Tree {
     }
 }
 
-/// The instance whose frames `spec` is given raw.
-fn parent(spec: &InstanceSpec) -> Option<InstanceId> {
-    match spec.input {
-        work::Input::Stream(_) => None,
-        work::Input::Instance(parent) => Some(parent),
-    }
-}
-
 /// Whether what runs may go on: all that it was made with is the same.
 fn goes_on(before: &Setup, after: &Setup) -> bool {
     (&before.catalog, &before.assets, &before.font) == (&after.catalog, &after.assets, &after.font)
@@ -204,17 +196,9 @@ fn goes_on(before: &Setup, after: &Setup) -> bool {
 
 /// The tree that hangs on the first instance that takes a stream in: that first, each before those on it.
 fn in_order(specs: &[InstanceSpec]) -> Vec<InstanceSpec> {
-    let mut ordered: Vec<InstanceSpec> =
-        specs.iter().find(|spec| parent(spec).is_none()).cloned().into_iter().collect();
-    let mut at = 0;
-    while let Some(of) = ordered.get(at).map(|spec| spec.instance) {
-        let known: BTreeSet<InstanceId> = ordered.iter().map(|spec| spec.instance).collect();
-        let hang =
-            |spec: &&InstanceSpec| parent(spec) == Some(of) && !known.contains(&spec.instance);
-        ordered.extend(specs.iter().filter(hang).cloned());
-        at += 1;
-    }
-    ordered
+    let Some(root) = specs.iter().find(|spec| spec.reads().is_some()) else { return Vec::new() };
+    let specs: Vec<_> = specs.iter().collect();
+    work::segment(root, &specs).into_iter().cloned().collect()
 }
 
 /// What comes into a segment: what the catalog says, coded as components of the chain that have worked on it
