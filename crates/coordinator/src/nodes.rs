@@ -7,10 +7,11 @@ use gibbon_media::NodeId;
 use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint,
     message::{self, MessageError, Receiver, Sender},
+    serving,
     wire::StreamKind,
 };
 use quinn::{Connection, ConnectionError, Incoming, VarInt};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::{
     registry::{LinkId, MAX_NODES, NodeRefusal},
@@ -49,21 +50,16 @@ impl From<MessageError> for Closing {
 
 /// Takes nodes in for as long as the endpoint is open.
 pub async fn serve(endpoint: Endpoint, service: Arc<Service>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
+    let take_in = move |incoming: Incoming| {
         let service = service.clone();
-        tokio::spawn(async move {
+        async move {
             let from = incoming.remote_address();
             if let Err(closing) = connection(incoming, &service).await {
                 tracing::debug!(%from, reason = closing.reason, "a connection has ended");
             }
-            drop(place);
-        });
-    }
+        }
+    };
+    serving::knocking(&endpoint, MAX_CONNECTIONS, take_in).await;
 }
 
 async fn connection(incoming: Incoming, service: &Service) -> Result<(), Closing> {

@@ -7,9 +7,9 @@ use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::{MessageError, Receiver, Sender},
     publish::{self, Sent},
+    serving,
     wire::{RejectCode, Rejected, StreamKind},
 };
-use tokio::sync::Semaphore;
 
 use crate::{edge::Edge, passing, viewer};
 
@@ -18,21 +18,8 @@ const MAX_CONNECTIONS: usize = 50_000;
 
 /// Accepts connections until the endpoint closes.
 pub async fn run(edge: Arc<Edge>, endpoint: Endpoint) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(incoming) = endpoint.accept().await {
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            incoming.refuse();
-            continue;
-        };
-        let edge = edge.clone();
-        tokio::spawn(async move {
-            match incoming.await {
-                Ok(connection) => serve(edge, connection).await,
-                Err(error) => tracing::debug!(%error, "handshake failed"),
-            }
-            drop(place);
-        });
-    }
+    let serve = move |connection| serve(edge.clone(), connection);
+    serving::connections(&endpoint, MAX_CONNECTIONS, serve).await;
 }
 
 async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
@@ -40,17 +27,11 @@ async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
         Peer::Viewer => viewer::serve(edge, connection).await,
         Peer::Node(peer) => {
             endpoint::welcome_node(&connection);
-            while let Ok((send, recv)) = connection.accept_bi().await {
+            let serve = |send, recv| {
                 let (edge, connection, peer) = (edge.clone(), connection.clone(), peer.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = node_stream(&edge, &connection, &peer, send, recv).await
-                        && error.is_malformed()
-                    {
-                        tracing::warn!(peer = %peer.id, %error, "closed: malformed");
-                        connection.close(close::MALFORMED, error.to_string().as_bytes());
-                    }
-                });
-            }
+                async move { node_stream(&edge, &connection, &peer, send, recv).await }
+            };
+            serving::streams(&connection, &peer.id, serve).await;
         }
     }
 }

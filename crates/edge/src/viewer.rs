@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use gibbon_control::Grant;
-use gibbon_net::{close, message, message::MessageError, wire::StreamKind};
+use gibbon_net::{close, message, message::MessageError, serving, wire::StreamKind};
 use tokio::sync::watch;
 
 use crate::{edge::Edge, leg, session_stream};
@@ -20,24 +20,13 @@ pub async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
     let watched = granted.subscribe();
     let deadline = silence(connection.clone(), watched);
     tokio::spawn(deadline);
-    while let Ok((send, recv)) = connection.accept_bi().await {
+    let serve = |send, recv| {
         let (edge, connection, granted) = (edge.clone(), connection.clone(), granted.clone());
-        tokio::spawn(async move {
-            if let Err(error) = stream(&edge, &connection, &granted, send, recv).await {
-                refuse_connection(&connection, &error);
-            }
-        });
-    }
+        async move { stream(&edge, &connection, &granted, send, recv).await }
+    };
+    serving::streams(&connection, connection.remote_address(), serve).await;
     if let Some(grant) = granted.borrow().as_ref() {
         tracing::info!(session = %grant.session, "client connection closed");
-    }
-}
-
-/// Closes the connection if what came over it was malformed; a stream that broke is the network's doing.
-fn refuse_connection(connection: &quinn::Connection, error: &MessageError) {
-    if error.is_malformed() {
-        tracing::warn!(peer = %connection.remote_address(), %error, "closed: malformed");
-        connection.close(close::MALFORMED, error.to_string().as_bytes());
     }
 }
 

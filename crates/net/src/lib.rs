@@ -7,6 +7,7 @@ pub mod identity;
 pub mod message;
 pub mod publish;
 mod reset;
+pub mod serving;
 pub mod subscribe;
 pub mod wire;
 

@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use gibbon_control::node::NodeReport;
-use gibbon_media::{Role, StreamName};
+use gibbon_media::StreamName;
 use gibbon_net::{
-    Endpoint, Identity, Peer, close, endpoint, message,
+    Endpoint, Identity,
     message::MessageError,
     publish::{self, Sent, Subscribers},
-    wire::{RejectCode, Rejected, StreamKind, kind},
+    serving::{self, MAX_NODE_CONNECTIONS},
+    wire::{RejectCode, Rejected},
 };
 
 use crate::source::Source;
@@ -33,40 +34,23 @@ impl Origin {
     }
 }
 
+/// How an origin calls itself to those whom it does not serve.
+const ORIGIN: &str = "an origin";
+
 /// Accepts connections until the endpoint closes.
 pub async fn run(origin: Arc<Origin>, endpoint: Endpoint) {
-    while let Some(incoming) = endpoint.accept().await {
-        let origin = origin.clone();
-        tokio::spawn(async move {
-            match incoming.await {
-                Ok(connection) => serve(origin, connection).await,
-                Err(error) => tracing::debug!(%error, "handshake failed"),
-            }
-        });
-    }
+    let serve = move |connection| serve(origin.clone(), connection);
+    serving::connections(&endpoint, MAX_NODE_CONNECTIONS, serve).await;
 }
 
 async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
-    let peer = match Peer::of(&connection) {
-        Peer::Node(peer) if matches!(peer.role, Role::Edge | Role::Worker) => peer,
-        _ => {
-            tracing::warn!(peer = %connection.remote_address(), "refused: neither edge nor worker");
-            return connection.close(close::WRONG_ROLE, b"an origin serves edges and workers only");
-        }
-    };
-    endpoint::welcome_node(&connection);
+    let Some(peer) = serving::subscriber(&connection, ORIGIN) else { return };
     tracing::info!(peer = %peer.id, role = %peer.role, "connected");
-    while let Ok((send, recv)) = connection.accept_bi().await {
+    let serve = |send, recv| {
         let (origin, connection, peer) = (origin.clone(), connection.clone(), peer.clone());
-        tokio::spawn(async move {
-            if let Err(error) = subscription(&origin, &connection, &peer, send, recv).await
-                && error.is_malformed()
-            {
-                tracing::warn!(peer = %peer.id, %error, "closed: malformed");
-                connection.close(close::MALFORMED, error.to_string().as_bytes());
-            }
-        });
-    }
+        async move { subscription(&origin, &connection, &peer, (send, recv)).await }
+    };
+    serving::streams(&connection, &peer.id, serve).await;
     tracing::info!(peer = %peer.id, "disconnected");
 }
 
@@ -74,21 +58,14 @@ async fn subscription(
     origin: &Origin,
     connection: &quinn::Connection,
     peer: &Identity,
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
+    stream: (quinn::SendStream, quinn::RecvStream),
 ) -> Result<(), MessageError> {
-    let (stream_kind, mut sender, mut receiver) = message::accept(send, recv).await?;
-    if stream_kind != StreamKind::Description {
-        connection.close(close::WRONG_ROLE, b"an origin serves description streams only");
-        return Ok(());
-    }
-    let Some(request) = publish::request(&mut receiver).await? else { return Ok(()) };
+    let asked = serving::request(connection, ORIGIN, stream).await?;
+    let Some((request, mut sender, receiver)) = asked else { return Ok(()) };
     let Some(source) = origin.sources.get(&request.stream) else {
         let reason = format!("this origin does not publish {}", request.stream);
-        let rejected = Rejected::new(RejectCode::UnknownStream, reason);
-        sender.send(kind::REJECTED, &rejected.encode()).await?;
-        sender.finish();
-        return Ok(());
+        let why = Rejected::new(RejectCode::UnknownStream, reason);
+        return publish::refuse(&mut sender, &why).await;
     };
     tracing::info!(
         peer = %peer.id, stream = %request.stream, description = %request.description,
