@@ -17,7 +17,7 @@ pub const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is given before the edge's reports are believed.
 pub const SENDS: u8 = 3;
 /// Sessions of one edge that are being moved at once.
-pub const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 512;
 /// Bounds of the rate, in sessions per second.
 pub const RATES: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
 /// Bounds of the deadline, in ms.

@@ -147,13 +147,13 @@ fn a_drain_keeps_to_its_rate_and_to_so_many_at_once_and_can_be_taken_back() {
     for _ in 0..AT_ONCE + 8 {
         network.watching_at(watch_together(), "edge-a", "edge-a");
     }
-    ["edge-a", "edge-b"].iter().for_each(|edge| network.register_with_capacity(edge, 1000));
+    ["edge-a", "edge-b"].iter().for_each(|edge| network.register_with_capacity(edge, 2000));
     drain(&mut network, "edge-a", 4.0).unwrap();
     network.pass(2 * SECOND, &ALL);
     let begun = network.manager.handoffs().len();
     assert!((8..=10).contains(&begun), "{begun}");
     drain(&mut network, "edge-a", 1000.0).unwrap();
-    network.pass(SECOND / 2, &ALL);
+    network.pass(SECOND, &ALL);
     assert_eq!(network.running().len(), AT_ONCE);
     let out = network.manager.undrain(network.now, &id("edge-a")).unwrap();
     network.take(out);

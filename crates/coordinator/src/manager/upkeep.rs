@@ -20,7 +20,7 @@ use crate::{
 /// A new start of the coordinator looks on for this long: nodes and clients are still coming back to it.
 pub const LOOKS_ON_FOR: Duration = Duration::from_secs(3);
 /// Hand-offs under way at once, those that were asked for included.
-pub const MAX_RUNNING: usize = 256;
+pub const MAX_RUNNING: usize = 1024;
 /// Of these, from one edge, to relieve it of load.
 const RELIEVED_AT_ONCE: usize = 4;
 /// Sessions looked at more closely in one turn.
