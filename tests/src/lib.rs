@@ -210,21 +210,18 @@ pub fn never_froze(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A request for components on `live/bbb` that stay until they are stopped.
+pub fn request(list: &str) -> anyhow::Result<ServiceRequest> {
+    Ok(ServiceRequest { keep: true, ..ServiceRequest::new("live/bbb".parse()?, list)? })
+}
+
 /// Asks for components on `live/bbb`; `change` makes the request another one.
 pub fn ask_for(
     network: &Network,
     list: &str,
     change: impl FnOnce(&mut ServiceRequest),
 ) -> anyhow::Result<ServiceInfo> {
-    let mut request = ServiceRequest {
-        stream: "live/bbb".parse()?,
-        service: None,
-        components: gibbon_components::parse(list)?,
-        location: None,
-        priority: Default::default(),
-        keep: true,
-        standby: false,
-    };
+    let mut request = request(list)?;
     change(&mut request);
     network.portal.start_service(&request)
 }

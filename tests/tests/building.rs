@@ -6,22 +6,10 @@ use gibbon_control::{
     work::InstanceState,
 };
 use gibbon_testbed::{Network, Setup, WAIT, wait_for};
-use gibbon_tests::{ask_for, running, stop, worker_of};
+use gibbon_tests::{ask_for, request, running, stop, worker_of};
 
 const MUNICH: &str = "48.14,11.58";
 const NEW_YORK: &str = "40.71,-74.01";
-
-fn request(list: &str) -> anyhow::Result<ServiceRequest> {
-    Ok(ServiceRequest {
-        stream: "live/bbb".parse()?,
-        service: None,
-        components: gibbon_components::parse(list)?,
-        location: None,
-        priority: Default::default(),
-        keep: true,
-        standby: false,
-    })
-}
 
 /// The worker that each component would get.
 fn workers(explanation: &Explanation) -> Vec<&str> {

@@ -8,7 +8,10 @@ use ffmpeg_next::{
 };
 use gibbon_media::AudioTrack;
 
-use crate::{Bitrate, Error};
+use crate::{
+    Bitrate, Error,
+    samples::{F32, floats, framed, interleaved},
+};
 
 const LIBOPUS: &str = "libopus";
 
@@ -18,7 +21,6 @@ pub const SAMPLE_RATE: u32 = 48_000;
 pub const PACKET_SAMPLES: usize = 960;
 /// Length of a packet, in µs.
 pub const PACKET_US: u32 = 20_000;
-const F32: Sample = Sample::F32(sample::Type::Packed);
 
 /// An Opus encoder of 20 ms packets.
 pub struct AudioEncoder {
@@ -52,17 +54,10 @@ impl AudioEncoder {
     /// 6.5 ms (the encoder's look-ahead, Opus' "pre-skip") before `position`: a packet that is
     /// labelled so plays in sync with the pictures, and nobody has to know of the pre-skip.
     pub fn encode(&mut self, position: i64, samples: &[f32]) -> Result<(Bytes, i64), Error> {
-        let layout = ChannelLayout::default(self.channels.into());
-        let mut frame = frame::Audio::new(F32, PACKET_SAMPLES, layout);
-        frame.set_rate(SAMPLE_RATE);
-        frame.set_pts(Some(position));
-        let bytes = frame.data_mut(0).chunks_exact_mut(4);
         if samples.len() != PACKET_SAMPLES * usize::from(self.channels) {
             return Err(encode_error(ffmpeg_next::Error::InvalidData));
         }
-        for (to, from) in bytes.zip(samples) {
-            to.copy_from_slice(&from.to_ne_bytes());
-        }
+        let frame = framed(position, samples, self.channels);
         self.encoder.send_frame(&frame).map_err(encode_error)?;
         let mut packet = Packet::empty();
         self.encoder.receive_packet(&mut packet).map_err(encode_error)?;
@@ -110,7 +105,7 @@ impl AudioDecoder {
         self.decoder.send_packet(&Packet::copy(payload)).map_err(decode_error)?;
         let mut frame = frame::Audio::empty();
         self.decoder.receive_frame(&mut frame).map_err(decode_error)?;
-        interleaved(&frame, self.channels)
+        floats_of(&frame, self.channels)
     }
 
     /// Forgets what came before.
@@ -120,27 +115,23 @@ impl AudioDecoder {
 }
 
 /// Decoders give 16-bit or float samples, interleaved or not.
-fn interleaved(frame: &frame::Audio, channels: u8) -> Result<Vec<f32>, Error> {
+fn floats_of(frame: &frame::Audio, channels: u8) -> Result<Vec<f32>, Error> {
     use sample::Type::{Packed, Planar};
-    let channels = usize::from(channels);
-    if usize::from(frame.channels()) != channels {
+    if frame.channels() != u16::from(channels) {
         return Err(Error::Incomplete { codec: "Opus", problem: "another number of channels" });
     }
-    let count = frame.samples() * channels;
-    let floats = |plane: usize| {
-        frame.data(plane).chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
-    };
+    let count = frame.samples() * usize::from(channels);
     match frame.format() {
-        Sample::F32(Packed) => Ok(floats(0).take(count).collect()),
+        Sample::F32(Packed) => Ok(interleaved(frame, channels).collect()),
         Sample::I16(Packed) => {
             let shorts = frame.data(0).chunks_exact(2).map(|b| i16::from_ne_bytes([b[0], b[1]]));
             Ok(shorts.take(count).map(|s| f32::from(s) / 32768.0).collect())
         }
         Sample::F32(Planar) => {
             let mut samples = vec![0.0; count];
-            for channel in 0..channels {
-                let slots = samples.iter_mut().skip(channel).step_by(channels);
-                slots.zip(floats(channel)).for_each(|(to, from)| *to = from);
+            for channel in 0..usize::from(channels) {
+                let slots = samples.iter_mut().skip(channel).step_by(channels.into());
+                slots.zip(floats(frame, channel)).for_each(|(to, from)| *to = from);
             }
             Ok(samples)
         }

@@ -1,16 +1,18 @@
 //! Filtering: pictures and sound through graphs of libavfilter.
 
 use ffmpeg_next::{
-    ChannelLayout, Rational,
+    Rational,
     filter::{self, Graph},
-    format::{Sample, sample},
     frame,
 };
 use gibbon_media::{FrameNumber, FrameRate};
 
-use crate::{Colour, Error, PACKET_SAMPLES, Picture, SAMPLE_RATE, ffmpeg::AGAIN};
+use crate::{
+    Colour, Error, PACKET_SAMPLES, Picture, SAMPLE_RATE,
+    ffmpeg::AGAIN,
+    samples::{framed, interleaved},
+};
 
-const F32: Sample = Sample::F32(sample::Type::Packed);
 /// Where frames go in, what brings them to the format we take, and where they come out.
 const IN: &str = "in";
 const OUT: &str = "out";
@@ -118,23 +120,13 @@ impl AudioFilter {
     /// Takes interleaved samples, of which the first is at `position`. Whole packets come out: position and
     /// [`PACKET_SAMPLES`] interleaved samples.
     pub fn push(&mut self, position: i64, samples: &[f32]) -> Result<Vec<(i64, Vec<f32>)>, Error> {
-        let channels = usize::from(self.channels.0);
-        let layout = ChannelLayout::default(self.channels.0.into());
-        let mut frame = frame::Audio::new(F32, samples.len() / channels, layout);
-        frame.set_rate(SAMPLE_RATE);
-        frame.set_pts(Some(position));
-        for (to, from) in frame.data_mut(0).chunks_exact_mut(4).zip(samples) {
-            to.copy_from_slice(&from.to_ne_bytes());
-        }
-        self.graph.push(&frame)?;
+        self.graph.push(&framed(position, samples, self.channels.0))?;
         let mut out = frame::Audio::empty();
         while self.graph.pull(&mut out)?.is_some() {
             if self.ready.is_empty() {
                 self.position = out.pts().unwrap_or(position);
             }
-            let count = out.samples() * usize::from(self.channels.1);
-            let floats = out.data(0).chunks_exact(4).take(count);
-            self.ready.extend(floats.map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])));
+            self.ready.extend(interleaved(&out, self.channels.1));
         }
         let length = PACKET_SAMPLES * usize::from(self.channels.1);
         let mut packets = Vec::new();

@@ -28,6 +28,7 @@ mod programme;
 mod quality;
 mod recorder;
 mod renditions;
+mod samples;
 mod scaler;
 mod sound;
 mod stream_coder;

@@ -3,16 +3,14 @@
 use std::collections::VecDeque;
 
 use ffmpeg_next::{
-    self as ffmpeg, ChannelLayout, decoder,
-    format::{Sample, sample},
-    frame,
-    software::resampling::Context as Resampler,
+    self as ffmpeg, ChannelLayout, decoder, frame, software::resampling::Context as Resampler,
 };
 
 use crate::{
     Error, SAMPLE_RATE,
     ffmpeg::AGAIN,
     input::{Input, Kind, Read},
+    samples::{F32, interleaved},
 };
 
 /// Time stamps that are off by less are a container's rounding, in samples: 50 ms.
@@ -21,7 +19,6 @@ const TOLERANCE: i64 = 2400;
 const MAX_GAP: i64 = 60 * SAMPLE_RATE as i64;
 /// Packets that cannot be decoded, in a row, before the input is given up as damaged.
 const MAX_DAMAGED_IN_A_ROW: u32 = 5000;
-const OUTPUT: Sample = Sample::F32(sample::Type::Packed);
 
 /// Decodes sound to interleaved samples; positions count samples per channel from the file's time 0.
 pub(crate) struct Sound {
@@ -187,7 +184,7 @@ impl Sound {
                 frame.format(),
                 frame.channel_layout(),
                 rate,
-                OUTPUT,
+                F32,
                 ChannelLayout::default(self.channels.into()),
                 SAMPLE_RATE,
             )?);
@@ -216,13 +213,11 @@ impl Sound {
         let held = self.resampler.as_ref().and_then(Resampler::delay).map_or(0, |d| d.output);
         // Its rounding is below 64.
         let room = (samples + held).clamp(0, MAX_GAP) as usize + 64;
-        frame::Audio::new(OUTPUT, room, ChannelLayout::default(self.channels.into()))
+        frame::Audio::new(F32, room, ChannelLayout::default(self.channels.into()))
     }
 
     fn take(&mut self, frame: &frame::Audio) {
-        let count = frame.samples() * usize::from(self.channels);
-        let floats = frame.data(0).chunks_exact(4).take(count);
-        self.ready.extend(floats.map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])));
+        self.ready.extend(interleaved(frame, self.channels));
     }
 
     /// Passes over a damaged packet: the time stamp of the next puts silence in its place.
