@@ -1,0 +1,199 @@
+//! `gibbon-load source`: an origin of synthetic streams. Frames of given sizes in the pattern of a scheme,
+//! published in real time by the code that origins publish with, each with a [`Stamp`].
+
+mod pattern;
+mod server;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use anyhow::Context;
+use gibbon_control::{
+    link,
+    node::{FromNode, NodeAddress},
+    process,
+};
+use gibbon_media::{
+    Frame, FrameRate, GroupHeader, MediaTime, NodeId, ProducerId, Role, Scheme, StreamName,
+};
+use gibbon_net::{
+    Certificates, Endpoint, Identity,
+    cache::{Push, Tracks},
+    close,
+    publish::Subscribers,
+    wire::GroupStart,
+};
+
+pub use pattern::{Item, Pattern, Shape};
+use server::{Published, Server};
+
+use crate::stamp::Stamp;
+
+/// Longest frame, in bytes.
+const MAX_FRAME_BYTES: u64 = 1024 * 1024;
+
+/// Options of `gibbon-load source`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Unique name of this origin, as it stands in its certificate
+    #[arg(long, env = "GIBBON_ID")]
+    id: NodeId,
+    /// UDP address to serve edges on; port 0 picks a free one
+    #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4482")]
+    listen: SocketAddr,
+    /// Address that edges reach this source at, if it is not the one it listens on
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
+    advertise: Option<SocketAddr>,
+    /// The coordinator's control address
+    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
+    coordinator: SocketAddr,
+    /// Folder with the network's certificates; development ones are made on first use
+    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
+    certs: PathBuf,
+    /// Stream to publish; may be repeated
+    #[arg(long, value_name = "NAME", required = true)]
+    stream: Vec<StreamName>,
+    /// How frames are dealt out: alternating, temporal or duplicate
+    #[arg(long, default_value = "alternating")]
+    scheme: Scheme,
+    /// Pictures per second of each stream
+    #[arg(long, default_value = "30")]
+    fps: FrameRate,
+    /// Bytes of a primary picture
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=MAX_FRAME_BYTES))]
+    frame_bytes: u64,
+    /// Bytes of a secondary picture, of alternating [default: a quarter of a primary one]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=MAX_FRAME_BYTES))]
+    secondary_bytes: Option<u64>,
+    /// With sound: 50 packets/s of 160 bytes in each description
+    #[arg(long)]
+    sound: bool,
+    /// Length of a group, in ms
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=10_000))]
+    group_ms: u64,
+}
+
+const EXAMPLES: &str = "Examples:
+  gibbon-load source --id origin-1 --stream load/a --fps 15 --frame-bytes 5000
+  gibbon-load source --id origin-1 --stream load/a --stream load/b --scheme temporal --sound
+
+Frames shorter than a stamp (32 bytes) are padded to it.";
+
+impl Options {
+    fn shape(&self) -> Shape {
+        Shape {
+            scheme: self.scheme,
+            fps: self.fps,
+            frame_bytes: self.frame_bytes as usize,
+            secondary_bytes: self.secondary_bytes.unwrap_or(self.frame_bytes.div_ceil(4)) as usize,
+            sound: self.sound,
+            group: Duration::from_millis(self.group_ms),
+        }
+    }
+}
+
+/// Publishes until told to stop.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(serve(options))
+}
+
+async fn serve(options: Options) -> anyhow::Result<()> {
+    let identity = Identity { id: options.id.clone(), role: Role::Origin };
+    let endpoint =
+        Endpoint::node(&Certificates::in_folder(&options.certs), &identity, options.listen)?;
+    let bound = endpoint.local_address()?;
+    let address = process::advertised(bound, options.advertise);
+    let shape = options.shape();
+    let streams = options.stream.iter().map(|stream| publish(shape, stream));
+    let streams = streams.collect::<anyhow::Result<_>>()?;
+    let server = Arc::new(Server { streams, downstreams: Subscribers::default() });
+    let registration = link::Registration {
+        coordinator: options.coordinator,
+        register: FromNode::Register {
+            node: NodeAddress { id: options.id, role: Role::Origin, address },
+            location: None,
+            failure_domain: None,
+            capacity_legs: 0,
+            capacity_kbps: None,
+            worker: None,
+        },
+    };
+    let reporting = server.clone();
+    let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
+    // What the coordinator tells everybody is read and left.
+    tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
+    tracing::info!(id = %identity.id, listen = %bound, advertise = %address, "origin is up");
+    let serving = tokio::spawn(server.run(endpoint.clone()));
+    process::stop_signal().await;
+    endpoint.close(close::LEAVING, "the source is leaving").await;
+    serving.await.context("the server task failed")
+}
+
+/// Begins to publish a stream, on a thread of its own: timers of the runtime are a millisecond coarse.
+fn publish(shape: Shape, stream: &StreamName) -> anyhow::Result<Published> {
+    let catalog = shape.catalog(stream.clone(), process::host_id());
+    let tracks = [Arc::<Tracks>::default(), Arc::default()];
+    let mut publisher = Publisher {
+        tracks: tracks.clone(),
+        producer: ProducerId(rand::random()),
+        began: [[0; 2]; 2],
+    };
+    let pattern = Pattern::new(shape, catalog.clone(), process::now());
+    let grids = catalog.grids;
+    thread::Builder::new().name(format!("source {stream}")).spawn(move || {
+        for item in pattern {
+            wait_until(item.time);
+            publisher.put(&item, grids[item.description.index()].start_of(item.group));
+        }
+    })?;
+    Ok(Published { catalog, tracks })
+}
+
+struct Publisher {
+    tracks: [Arc<Tracks>; 2],
+    producer: ProducerId,
+    /// When the newest group began to be published, by description and medium.
+    began: [[u64; 2]; 2],
+}
+
+impl Publisher {
+    fn put(&mut self, item: &Item, base: MediaTime) {
+        let now = process::now();
+        let began = &mut self.began[item.description.index()][item.medium.index()];
+        if item.index == 0 {
+            *began = now.as_micros();
+        }
+        let header = GroupHeader {
+            medium: item.medium,
+            group: item.group,
+            producer: self.producer,
+            published_us: *began,
+        };
+        let tracks = &self.tracks[item.description.index()];
+        let group = match tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }) {
+            Ok(group) => group,
+            Err(why) => return tracing::warn!(group = %item.group, %why, "not published"),
+        };
+        let stamp = Stamp { intended: item.time, sent: now, counter: item.counter };
+        let payload = stamp.payload(item.bytes);
+        let frame = Frame { time: item.time, flags: item.flags, payload };
+        if tracks.push(&group, item.index, frame) == Push::Refused {
+            tracing::warn!(group = %item.group, "frame not published: the group is full");
+        }
+        if item.last {
+            group.complete(item.index + 1);
+        }
+    }
+}
+
+/// Sleeps until the wall clock shows `time`. A source that has fallen behind does not wait.
+fn wait_until(time: MediaTime) {
+    let ahead = time.since(process::now());
+    if !ahead.is_zero() {
+        thread::sleep(ahead);
+    }
+}
