@@ -9,21 +9,20 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use gibbon_client::{Engine, Played, Seen, Settings};
 use gibbon_control::{
     client::Portal,
     node::Location,
     portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
     process::{self, Common, DEFAULT_LOG},
-    report::{MAX_SPANS, Report, SCHEMA, VerdictSpan},
     services::{ServiceInfo, ServiceRequest},
 };
-use gibbon_mdc::{Conceal, Config, Verdict};
-use gibbon_media::{Description, MediaTime, NodeId, Placement, Priority, ServiceId, StreamName};
-use gibbon_net::{Endpoint, identity};
+use gibbon_mdc::{Conceal, Config};
+use gibbon_media::{Description, NodeId, Placement, Priority, ServiceId, StreamName};
+use gibbon_net::{Endpoint, close, identity};
 use gibbon_play::{
-    engine::{Engine, Played},
     service,
-    settings::{PIPE, Settings},
+    theatre::{Outputs, PIPE, Performed, Theatre},
     timeline,
     view::View,
 };
@@ -175,15 +174,15 @@ async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     }
     let ticket = ask(&options, &portal).await?;
     tracing::info!(session = %ticket.session, edge = %ticket.edges[0].id, "session granted");
-    let (started, started_at) = (Instant::now(), process::now());
-    let view = View::new();
-    let settings = settings(&options);
+    let theatre = Theatre::new(outputs(&options), View::new());
     let stream = options.stream.clone();
-    let engine = Engine::new(endpoint, ticket.clone(), settings, view, started, stream);
+    let engine = Engine::new(endpoint.clone(), stream, ticket, settings(&options), theatre);
     let mut played = engine.play(process::stop_signal()).await?;
-    learn(&portal, &ticket, &mut played, started_at).await;
-    let service = service.map(|service| service.service);
-    conclude(&options, &ticket, service, played, started_at, started.duration_since(begun))
+    endpoint.close(close::DONE, "the session is over").await;
+    if let Some(seen) = &mut played.seen {
+        learn(&portal, seen).await;
+    }
+    conclude(&options, service.map(|service| service.service), played, begun)
 }
 
 /// Has the service built, unless the viewer stops waiting.
@@ -222,6 +221,11 @@ fn settings(options: &Options) -> Settings {
         spare: !options.no_spare,
         give_up_after: options.give_up_after,
         duration: options.duration,
+    }
+}
+
+fn outputs(options: &Options) -> Outputs {
+    Outputs {
         decode: !options.no_decode,
         framehash: options.framehash.clone(),
         record: match (&options.record, options.pipe) {
@@ -232,66 +236,40 @@ fn settings(options: &Options) -> Settings {
 }
 
 /// Asks the coordinator for its side of the hand-offs. Where it is gone, the report has the client's.
-async fn learn(portal: &Portal, ticket: &SessionTicket, played: &mut Played, started: MediaTime) {
+async fn learn(portal: &Portal, seen: &mut Seen) {
     let portal = portal.clone();
     let told = tokio::task::spawn_blocking(move || portal.handoffs()).await;
     match told {
-        Ok(Ok(mut handoffs)) => {
-            handoffs.retain(|handoff| handoff.session == ticket.session);
-            played.journal.learn(&handoffs, started);
-        }
+        Ok(Ok(handoffs)) => seen.learn(&handoffs),
         Ok(Err(error)) => tracing::warn!(%error, "the portal does not tell of the hand-offs"),
         Err(error) => tracing::warn!(%error, "the portal was not asked"),
     }
 }
 
-/// Writes what was asked for and says what the viewer saw.
+/// Writes what was asked for and says what the viewer saw. The process began at `begun`.
 fn conclude(
     options: &Options,
-    ticket: &SessionTicket,
     service: Option<ServiceId>,
-    played: Played,
-    started_at: MediaTime,
-    before: Duration,
+    played: Played<Theatre>,
+    begun: Instant,
 ) -> anyhow::Result<ExitCode> {
-    let Played { playing, journal, mut view, duration, failure } = played;
-    let Some(playing) = playing else {
+    let Played { seen, stage, failure } = played;
+    let Performed { display, recorded, mut view } = stage.finish()?;
+    let Some(seen) = seen else {
         let why = failure.unwrap_or_else(|| "it was stopped before anything came".into());
         anyhow::bail!("nothing was played of {}: {why}", options.stream);
     };
-    let playout_delay = Duration::from_millis(playing.stats.playout_delay.latest);
-    let records = journal.finish(duration, playout_delay);
-    let startup = playing.first_shown.map(|at| before + at);
-    let report = Report {
-        schema: SCHEMA,
-        stream: options.stream.clone(),
-        service,
-        session: ticket.session,
-        scheme: playing.catalog.scheme,
-        placement: ticket.placement,
-        session_start_us: started_at.as_micros(),
-        duration_ms: duration.as_millis() as u64,
-        startup_ms: startup.map(|d| d.as_millis() as u64),
-        playout_delay_ms: playing.stats.playout_delay,
-        frames: playing.stats.frames,
-        freezes: playing.stats.freezes,
-        audio: playing.stats.audio,
-        text: playing.stats.text,
-        latency_ms: playing.latencies.quantiles(),
-        bytes: playing.stats.bytes,
-        display: playing.shows.display,
-        legs: records.legs,
-        handoffs: records.handoffs,
-        recoveries: records.recoveries,
-        verdicts: impaired(&records.spans),
-    };
+    let before = seen.started().duration_since(begun).as_millis() as u64;
+    let (mut report, spans) = seen.report();
+    report.startup_ms.iter_mut().for_each(|startup| *startup += before);
+    (report.service, report.display) = (service, display);
     if let Some(file) = &options.report {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(file, json + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if let Some(file) = &options.timeline {
-        timeline::draw(&report, &records.spans, file)
+        timeline::draw(&report, &spans, file)
             .with_context(|| format!("cannot draw {}", file.display()))?;
     }
     let files = [
@@ -304,7 +282,7 @@ fn conclude(
         file.iter().for_each(|file| view.wrote(what, file));
     }
     view.finish(&report);
-    match playing.recorded {
+    match recorded {
         // Who closes the program at the other end of the pipe has seen enough.
         Err(error) if !options.pipe => return Err(error),
         _ => {}
@@ -313,17 +291,4 @@ fn conclude(
         Some(why) => anyhow::bail!("{why}"),
         None => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// The newest stretches in which the picture was less than whole.
-fn impaired(spans: &[VerdictSpan]) -> Vec<VerdictSpan> {
-    let mut impaired: Vec<_> = spans
-        .iter()
-        .rev()
-        .filter(|s| s.verdict != Verdict::Central)
-        .take(MAX_SPANS)
-        .copied()
-        .collect();
-    impaired.reverse();
-    impaired
 }

@@ -6,6 +6,9 @@ use gibbon_codec::Recorder;
 use gibbon_media::{Catalog, Cue, Frame};
 use tokio::sync::mpsc;
 
+/// Where a recording goes that is piped to another program: standard output.
+pub const PIPE: &str = "pipe:1";
+
 /// Frames that wait for the disk, or for whoever reads the pipe: about ten seconds.
 const MAX_WAITING: usize = 1024;
 

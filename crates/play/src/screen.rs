@@ -35,14 +35,7 @@ enum Job {
 pub struct Screen {
     jobs: mpsc::Sender<Job>,
     damaged: mpsc::Receiver<(ChainKey, u32)>,
-    thread: JoinHandle<anyhow::Result<Shows>>,
-}
-
-/// What the screen has shown in the end.
-#[derive(Debug, Default)]
-pub struct Shows {
-    /// How well it kept up.
-    pub display: Display,
+    thread: JoinHandle<anyhow::Result<Display>>,
 }
 
 impl Screen {
@@ -65,7 +58,7 @@ impl Screen {
                 damage,
                 chains: BTreeMap::new(),
                 last: None,
-                shows: Shows::default(),
+                display: Display::default(),
             }
             .run(waiting)
         })?;
@@ -87,11 +80,11 @@ impl Screen {
         self.damaged.try_recv().ok()
     }
 
-    /// Waits until all has been shown.
-    pub fn finish(self) -> anyhow::Result<Shows> {
+    /// Waits until all has been shown; says how well it kept up.
+    pub fn finish(self) -> anyhow::Result<Display> {
         drop(self.jobs);
         match self.thread.join() {
-            Ok(shows) => shows,
+            Ok(display) => display,
             Err(_) => anyhow::bail!("the screen thread failed"),
         }
     }
@@ -104,7 +97,7 @@ struct Thread {
     damage: mpsc::Sender<(ChainKey, u32)>,
     chains: BTreeMap<ChainKey, Chain>,
     last: Option<Picture>,
-    shows: Shows,
+    display: Display,
 }
 
 /// One group copy being decoded, and its pictures not yet shown.
@@ -115,7 +108,7 @@ struct Chain {
 }
 
 impl Thread {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> anyhow::Result<Shows> {
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> anyhow::Result<Display> {
         while let Some(job) = jobs.blocking_recv() {
             match job {
                 Job::Decode { chain, index, payload } => self.decode(chain, index, &payload)?,
@@ -125,7 +118,7 @@ impl Thread {
         if let Some(hashes) = &mut self.hashes {
             hashes.flush().context("frame hashes")?;
         }
-        Ok(self.shows)
+        Ok(self.display)
     }
 
     fn decode(&mut self, key: ChainKey, index: u32, payload: &[u8]) -> anyhow::Result<()> {
@@ -152,13 +145,13 @@ impl Thread {
 
     fn show(&mut self, shown: &Shown) -> anyhow::Result<()> {
         let lag = self.started.elapsed().saturating_sub(shown.deadline);
-        self.shows.display.late += u64::from(lag > LATE);
-        let worst = &mut self.shows.display.worst_ms;
+        self.display.late += u64::from(lag > LATE);
+        let worst = &mut self.display.worst_ms;
         *worst = (*worst).max(lag.as_millis() as u64);
         if let Some(source) = shown.source {
             match self.picture(source) {
                 Some(picture) => self.last = Some(picture),
-                None => self.shows.display.failed += 1,
+                None => self.display.failed += 1,
             }
         }
         self.note_hash(shown)?;

@@ -12,11 +12,11 @@ use std::{
 };
 
 use crossterm::{cursor, queue, terminal};
-use gibbon_mdc::{AudioStats, ByteStats, FrameStats, Stats, TextStats};
+use gibbon_client::{LEAVING, Snapshot};
+use gibbon_mdc::{AudioStats, ByteStats, FrameStats, TextStats};
 use gibbon_media::{Description, NodeId};
 
 use crate::{
-    journal::LEAVING,
     report::{HandoffRecord, Recovery, Report},
     timeline::duration,
 };
@@ -31,31 +31,6 @@ const MAX_TEXT: usize = 300;
 const NAMES: usize = 15;
 /// A terminal that does not tell its size: columns and rows.
 const UNKNOWN_SIZE: (u16, u16) = (80, 24);
-
-/// How a session stands.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// The stream's name.
-    pub stream: String,
-    /// The session's id.
-    pub session: String,
-    /// Since session start.
-    pub elapsed: Duration,
-    /// The edge that delivers each description.
-    pub legs: [Option<NodeId>; 2],
-    /// The edge that is being attached for each description.
-    pub attaching: [Option<NodeId>; 2],
-    /// Why a description is done without.
-    pub without: [Option<&'static str>; 2],
-    /// How long before their deadlines frames come, in ms: the worse description.
-    pub buffer_ms: Option<u64>,
-    /// From the origin's publish stamp to display, in ms.
-    pub latency_ms: Option<u64>,
-    /// Counts so far.
-    pub stats: Stats,
-    /// The text on the screen.
-    pub caption: Option<String>,
-}
 
 /// The lines of a live view, none wider than `width` characters, with escape codes only for `colour`.
 pub fn render(snapshot: &Snapshot, width: u16, colour: bool) -> Vec<String> {

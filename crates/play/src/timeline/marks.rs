@@ -1,5 +1,6 @@
 //! Hand-offs and recoveries, marked above and across the lanes.
 
+use gibbon_client::LEAVING;
 use gibbon_media::Description;
 use plotters::style::RGBColor;
 
@@ -7,10 +8,7 @@ use super::{
     ALARM, Align, GREY, INK, LANE, LANES, LEFT, PAPER, RIGHT, SEEN, SEEN_HEIGHT, SMALL, Timeline,
     Type, WARNING, duration,
 };
-use crate::{
-    journal::LEAVING,
-    report::{HandoffRecord, Recovery},
-};
+use crate::report::{HandoffRecord, Recovery};
 
 /// Baseline of what a hand-off is called, the bracket under it, and baselines of labels beside lines.
 const HEAD: f64 = 124.0;

@@ -1,3 +1,4 @@
+use gibbon_mdc::Stats;
 use gibbon_media::{HandoffId, Placement, Scheme, SessionId};
 
 use super::*;

@@ -262,7 +262,6 @@ impl Edges {
         for goodbye in goodbyes {
             let _ = goodbye.await;
         }
-        self.shared.endpoint.close(close::DONE, "the session is over").await;
     }
 }
 

@@ -13,7 +13,7 @@ use gibbon_media::{Description, GroupId, MediaTime, NodeId};
 use gibbon_net::wire::Start;
 
 use super::{Engine, FIRST_LEGS_WITHIN, key};
-use crate::{edges::LegId, playing::Playing, words};
+use crate::{edges::LegId, playing::Playing, stage::Stage, words};
 
 /// A leg at an edge that is not connected gets this much longer.
 const CONNECT_WITHIN: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ impl Leg {
     }
 }
 
-impl Engine {
+impl<S: Stage> Engine<S> {
     pub(super) fn tell_hands(&mut self, event: HandEvent) {
         let actions = self.hands.handle(event);
         self.carry_out(actions);
@@ -97,7 +97,7 @@ impl Engine {
         let now = self.now();
         self.journal.note(now, note);
         if let Some(text) = words::of_note(note) {
-            self.view.event(now, &text);
+            self.stage.told(now, &text);
         }
         match note {
             Note::Attached { description, edge, .. } => self.is_back(*description, edge),

@@ -7,7 +7,7 @@ use gibbon_handoff::client::Event as HandEvent;
 use gibbon_media::{Description, MediaTime, NodeId};
 
 use super::{Engine, FIRST_LEGS_WITHIN};
-use crate::downlink;
+use crate::{downlink, stage::Stage};
 
 /// An idle description is taken back after a time between these, chosen anew each time, so that not all
 /// clients of an edge ask at once.
@@ -72,7 +72,7 @@ fn between([least, most]: [Duration; 2]) -> Duration {
     least + (most - least).mul_f64(rand::random_range(0.0..=1.0))
 }
 
-impl Engine {
+impl<S: Stage> Engine<S> {
     /// Whether a description is delivered by an edge, or to be.
     pub(super) fn is_at(&self, description: Description, edge: &NodeId) -> bool {
         let attaching = self.hands.attaching(description).is_some_and(|(to, _)| to == edge);
@@ -107,7 +107,7 @@ impl Engine {
             self.playing.iter_mut().for_each(|playing| playing.merger.choose_one(from));
         }
         if let Some(words) = self.idle.words()[description.index()] {
-            self.view.event(self.now(), &format!("description {description} {words}"));
+            self.stage.told(self.now(), &format!("description {description} {words}"));
         }
     }
 
@@ -167,7 +167,7 @@ impl Engine {
         if let Some(edge) = self.hands.legs()[description.index()].clone() {
             let now = self.now();
             self.journal.recovered(now, description, &edge);
-            self.view.event(now, &format!("description {description} from {edge} again"));
+            self.stage.told(now, &format!("description {description} from {edge} again"));
             self.is_back(description, &edge);
         }
     }

@@ -224,7 +224,11 @@ impl Journal {
     }
 
     /// Adds what only the coordinator knows. `started` is session start by the wall clock.
-    pub fn learn(&mut self, infos: &[HandoffInfo], started: MediaTime) {
+    pub fn learn<'a>(
+        &mut self,
+        infos: impl IntoIterator<Item = &'a HandoffInfo>,
+        started: MediaTime,
+    ) {
         let at =
             |progress: &ProgressInfo| MediaTime(progress.at_us).since(started).as_millis() as u64;
         for info in infos {

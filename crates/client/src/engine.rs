@@ -1,5 +1,5 @@
 //! The engine: the one place where a session's parts meet. Network events go to the merger and the hands,
-//! what the hands want goes to the network, what is due goes to the screen and the recording.
+//! what the hands want goes to the network, what is due goes to the stage.
 //!
 //! What the hands want is carried out in `engine/legs.rs`; how the legs are doing is looked at, and what
 //! follows from it, in `engine/watching.rs`; doing without a description, in `engine/idle.rs`.
@@ -16,6 +16,7 @@ use std::{
 use gibbon_control::{
     node::NodeAddress,
     portal::SessionTicket,
+    process,
     session::{Order, ToViewer},
 };
 use gibbon_handoff::{
@@ -25,7 +26,8 @@ use gibbon_handoff::{
 };
 use gibbon_mdc::{Admission, ChainKey, Due, Sound};
 use gibbon_media::{
-    Description, Frame, GroupHeader, GroupId, Medium, NodeId, Placement, SessionId, StreamName,
+    Description, Frame, GroupHeader, GroupId, MediaTime, Medium, NodeId, Placement, SessionId,
+    StreamName,
 };
 use gibbon_net::{
     Endpoint,
@@ -36,10 +38,11 @@ use tokio::sync::mpsc;
 use crate::{
     edges::{Edges, Event, Failure, LegId},
     journal::Journal,
-    playing::{Finished, Playing},
-    settings::{PIPE, Settings},
+    playing::Playing,
+    seen::Seen,
+    settings::Settings,
     spare::Spare,
-    view::{Snapshot, View},
+    stage::{Arrival, Snapshot, Stage},
     words,
 };
 use idle::{Idle, Without};
@@ -48,8 +51,6 @@ use watching::Watching;
 
 /// Legs are judged this often: a silence of 150 ms is to be found without much ado.
 const TICK: Duration = Duration::from_millis(20);
-/// The view is drawn this often.
-const VIEW_EVERY: Duration = Duration::from_millis(100);
 /// The coordinator is told of the legs at every change, and this often in case it was away.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// At the start of a session an edge may have to fetch the stream from afar: the first legs get longer.
@@ -60,9 +61,11 @@ const MAX_KNOWN: usize = 8;
 const MAX_BATCH: usize = 256;
 
 /// A session being played.
-pub struct Engine {
+pub struct Engine<S> {
     settings: Settings,
     started: Instant,
+    /// The same by the wall clock.
+    started_at: MediaTime,
     edges: Edges,
     events: mpsc::Receiver<Event>,
     hands: Hands,
@@ -82,38 +85,36 @@ pub struct Engine {
     /// Edges that want to be left, and when they said so last.
     leaving: BTreeMap<NodeId, Duration>,
     report_at: Duration,
-    view_at: Duration,
     playing: Option<Playing>,
     journal: Journal,
-    view: View,
+    stage: S,
     stream: StreamName,
     session: SessionId,
+    placement: Placement,
 }
 
 /// What is left of a session.
-pub struct Played {
-    /// The stream; none if nothing was accepted.
-    pub playing: Option<Finished>,
-    /// What happened.
-    pub journal: Journal,
-    /// The terminal.
-    pub view: View,
-    /// How long it took.
-    pub duration: Duration,
+#[derive(Debug)]
+pub struct Played<S> {
+    /// What was seen; none if nothing was accepted.
+    pub seen: Option<Seen>,
+    /// What it was played on.
+    pub stage: S,
     /// Why it ended, if not as asked.
     pub failure: Option<String>,
 }
 
-impl Engine {
-    /// Begins a session: connects to the edges of the ticket.
+impl<S: Stage> Engine<S> {
+    /// Begins a session, now: connects to the edges of the ticket over `endpoint`, which others may use as
+    /// well, and plays on `stage`.
     pub fn new(
         endpoint: Endpoint,
+        stream: StreamName,
         ticket: SessionTicket,
         settings: Settings,
-        view: View,
-        started: Instant,
-        stream: StreamName,
+        stage: S,
     ) -> Self {
+        let (started, started_at) = (Instant::now(), process::now());
         let (edges, events) = Edges::new(endpoint, stream.clone(), ticket.grant.clone(), started);
         for node in ticket.edges.iter().chain(&ticket.standbys) {
             edges.learn(&node.id, node.address);
@@ -125,6 +126,7 @@ impl Engine {
         let mut engine = Self {
             settings,
             started,
+            started_at,
             edges,
             events,
             hands,
@@ -139,12 +141,12 @@ impl Engine {
             idle: Idle::default(),
             leaving: BTreeMap::new(),
             report_at: Duration::ZERO,
-            view_at: Duration::ZERO,
             playing: None,
             journal: Journal::default(),
-            view,
+            stage,
             stream,
             session: ticket.session,
+            placement: ticket.placement,
         };
         engine.carry_out(actions);
         engine
@@ -155,7 +157,7 @@ impl Engine {
     }
 
     /// Plays until the duration is over, `stop` is done, or no edge could be had for too long.
-    pub async fn play(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Played> {
+    pub async fn play(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Played<S>> {
         tokio::pin!(stop);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -178,11 +180,13 @@ impl Engine {
             }
             self.fire_timers();
             self.show_due();
-            self.playing.iter_mut().for_each(Playing::feed_ahead);
+            if let Some(playing) = &mut self.playing {
+                self.stage.prepare(&mut playing.merger);
+            }
             if let Some(why) = self.has_given_up() {
                 break Some(why);
             }
-            if self.is_over() || self.nobody_watches() {
+            if self.is_over() || self.stage.is_deserted() {
                 break None;
             }
         };
@@ -196,12 +200,6 @@ impl Engine {
             Some(playing) => playing.played(self.now()) >= duration,
             None => self.now() >= duration + FIRST_LEGS_WITHIN,
         }
-    }
-
-    /// Whether the program at the other end of the pipe has been closed.
-    fn nobody_watches(&self) -> bool {
-        let piped = self.settings.record.as_deref() == Some(PIPE);
-        piped && self.playing.as_ref().is_some_and(Playing::recording_has_ended)
     }
 
     fn next_deadline(&self) -> Duration {
@@ -283,8 +281,9 @@ impl Engine {
             Some(playing) => playing.merger.handle_resumed(leg.description, accepted.live),
             None => {
                 let (catalog, live) = (accepted.catalog, accepted.live);
-                let playing = Playing::begin(catalog, live, at, &self.settings, self.started)?;
-                self.playing = Some(playing);
+                let position = live.back(self.settings.merger.playout_delay);
+                self.stage.begin(&catalog, position, self.started)?;
+                self.playing = Some(Playing::begin(catalog, live, at, &self.settings));
                 self.begin_without();
             }
         }
@@ -297,14 +296,14 @@ impl Engine {
             return;
         }
         let LegId { description, edge, .. } = leg.clone();
-        self.view.event(self.now(), &format!("{description} of {edge}: {why}"));
+        self.stage.told(self.now(), &format!("{description} of {edge}: {why}"));
         self.idle.refused(description, why, code == Some(RejectCode::Full));
         self.tell_hands(HandEvent::Rejected { description, edge });
     }
 
     fn closed(&mut self, edge: NodeId, why: &str) {
         let now = self.now();
-        self.view.event(now, &format!("connection to {edge} closed: {why}"));
+        self.stage.told(now, &format!("connection to {edge} closed: {why}"));
         self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
         let legs: Vec<_> = self.legs.values().map(|l| l.id.clone()).collect();
         for leg in legs.into_iter().filter(|leg| leg.edge == edge) {
@@ -321,7 +320,10 @@ impl Engine {
         if index == 0 && header.medium == Medium::Video {
             playing.latencies.group(ChainKey::new(description, header), header, time);
         }
-        let admission = playing.merger.handle_frame(at, description, header, index, frame);
+        let admission = playing.merger.handle_frame(at, description, header, index, frame.clone());
+        let edge = &leg.edge;
+        let arrival = Arrival { at, edge, description, header, index, frame: &frame, admission };
+        self.stage.arrived(arrival);
         if admission != Admission::Refused {
             playing.arrivals.frame(description, header, index);
         }
@@ -373,7 +375,7 @@ impl Engine {
         // Orders come over every connection that is alive.
         if self.newest_order < Some(order.order()) {
             self.newest_order = Some(order.order());
-            self.view.event(self.now(), &words::of_order(&order));
+            self.stage.told(self.now(), &words::of_order(&order));
         }
         let description = match &order {
             ToClient::Attach { description, .. } | ToClient::Return { description, .. } => {
@@ -418,68 +420,77 @@ impl Engine {
         while let Some(due) = playing.merger.poll(now) {
             match due {
                 Due::Video(shown) => {
+                    self.stage.show(&playing.merger, shown);
                     playing.show(shown);
                     self.journal.shown(shown.deadline, playing.interval(), shown.verdict);
                 }
                 Due::Audio(Sound::Packet { frame, .. }) => {
-                    playing.hear(now, frame);
+                    playing.hear(now, frame.time);
+                    self.stage.hear(frame);
                 }
                 Due::Audio(Sound::Gap { .. }) => {}
                 Due::Cue(cue) => {
-                    if let Some(recording) = &mut playing.recording {
-                        recording.text(cue.clone());
-                    }
+                    self.stage.caption(&cue);
                     playing.caption = Some(cue);
                 }
             }
         }
-        playing.note_damage();
     }
 
-    fn update_view(&mut self, now: Duration) {
-        if now >= self.view_at {
-            self.view_at = now + VIEW_EVERY;
-            let snapshot = self.snapshot();
-            self.view.update(&snapshot);
+    fn update_stage(&mut self, now: Duration) {
+        if self.stage.wants_update(now) {
+            let snapshot = self.snapshot(now);
+            self.stage.update(&snapshot);
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let now = self.now();
-        let mut snapshot = Snapshot {
+    fn snapshot(&self, now: Duration) -> Snapshot {
+        let playing = self.playing.as_ref();
+        let slack = |description| playing?.merger.slack(description);
+        Snapshot {
             stream: self.stream.to_string(),
             session: self.session.to_string(),
             elapsed: now,
             legs: self.hands.legs(),
+            attaching: Description::BOTH
+                .map(|d| self.hands.attaching(d).map(|(edge, _)| edge.clone())),
             without: self.idle.words(),
-            ..Snapshot::default()
-        };
-        snapshot.attaching =
-            Description::BOTH.map(|d| self.hands.attaching(d).map(|(edge, _)| edge.clone()));
-        if let Some(playing) = &self.playing {
-            let stats = playing.merger.stats();
-            snapshot.latency_ms = playing.latencies.last_ms();
-            snapshot.buffer_ms = Description::BOTH
-                .iter()
-                .filter_map(|d| playing.merger.slack(*d))
+            buffer_ms: Description::BOTH
+                .into_iter()
+                .filter_map(slack)
                 .map(|slack| slack.latest_us.max(0) as u64 / 1000)
-                .min();
-            snapshot.stats = stats;
-            snapshot.caption = playing.caption.as_ref().map(|cue| cue.text.clone());
+                .min(),
+            latency_ms: playing.and_then(|playing| playing.latencies.last_ms()),
+            stats: playing.map(|playing| playing.merger.stats()).unwrap_or_default(),
+            caption: playing.and_then(|playing| Some(playing.caption.as_ref()?.text.clone())),
         }
-        snapshot
     }
 
-    async fn finish(self, failure: Option<String>) -> anyhow::Result<Played> {
+    async fn finish(mut self, failure: Option<String>) -> anyhow::Result<Played<S>> {
         let duration = self.now();
-        let Engine { edges, events, playing, journal, view, .. } = self;
-        drop(events);
-        edges.close_all().await;
-        let playing = match playing {
-            Some(playing) => Some(playing.finish(duration)?),
-            None => None,
-        };
-        Ok(Played { playing, journal, view, duration, failure })
+        self.events.close();
+        self.edges.close_all().await;
+        let seen = self.playing.map(|mut playing| {
+            while let Some(due) = playing.merger.poll(duration) {
+                if let Due::Video(shown) = due {
+                    self.stage.show(&playing.merger, shown);
+                    playing.show(shown);
+                }
+            }
+            Seen {
+                session: self.session,
+                placement: self.placement,
+                started: self.started,
+                started_at: self.started_at,
+                duration,
+                first_shown: playing.first_shown,
+                stats: playing.merger.finish(duration),
+                latencies: playing.latencies,
+                catalog: playing.catalog,
+                journal: self.journal,
+            }
+        });
+        Ok(Played { seen, stage: self.stage, failure })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     downlink::{self, Downlink, Seen, Step},
     ears::Ears,
     spare::Change,
+    stage::Stage,
 };
 
 /// A player that was kept from running for this long cannot tell what is late by the network's fault …
@@ -76,7 +77,7 @@ impl Watching {
     }
 }
 
-impl Engine {
+impl<S: Stage> Engine<S> {
     pub(super) fn tick(&mut self) {
         let now = self.now();
         let slept = self.watching.slept(now);
@@ -98,7 +99,7 @@ impl Engine {
         if now >= self.report_at {
             self.report_now(now);
         }
-        self.update_view(now);
+        self.update_stage(now);
     }
 
     /// What comes late because the player slept says nothing of the network: neither is the delay to grow,
@@ -310,7 +311,7 @@ impl Engine {
         let now = self.now();
         self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
         if self.leaving.insert(edge.clone(), now).is_none() {
-            self.view.event(now, &format!("{edge} wants to be left"));
+            self.stage.told(now, &format!("{edge} wants to be left"));
         }
         let next = Description::BOTH.map(|description| self.first_not_begun(description));
         self.tell_hands(HandEvent::GoAway { edge, next });

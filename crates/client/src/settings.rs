@@ -1,12 +1,9 @@
 //! What the viewer asked for.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use gibbon_mdc::Config;
 use gibbon_media::Description;
-
-/// Where a recording goes that is piped to another program: standard output.
-pub const PIPE: &str = "pipe:1";
 
 /// What the viewer asked for.
 #[derive(Debug, Clone)]
@@ -21,10 +18,17 @@ pub struct Settings {
     pub give_up_after: Duration,
     /// End after this much play; none: when told to.
     pub duration: Option<Duration>,
-    /// Decode pictures; else verdicts are by what arrives alone.
-    pub decode: bool,
-    /// Where frame hashes go.
-    pub framehash: Option<PathBuf>,
-    /// Where the recording goes: a path or [`PIPE`].
-    pub record: Option<String>,
+}
+
+impl Default for Settings {
+    /// Both descriptions, an idle connection, until told to end or until no edge could be had for a minute.
+    fn default() -> Self {
+        Self {
+            merger: Config::default(),
+            only: None,
+            spare: true,
+            give_up_after: Duration::from_secs(60),
+            duration: None,
+        }
+    }
 }
