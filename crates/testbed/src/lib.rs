@@ -15,6 +15,7 @@ pub mod seen;
 mod setup;
 mod shaper;
 mod supervisor;
+mod usage;
 mod wait;
 
 pub use fault::{Fault, Partition, Party, Which};
@@ -25,6 +26,7 @@ pub use path::{Path, Whose};
 pub use player::{Player, PlayerOptions, read_frames};
 pub use process::{Process, binary};
 pub use schedule::{CALM, Plan, Step, schedule};
-pub use setup::{Setup, media_folder};
+pub use setup::{Setup, Source, media_folder};
 pub use shaper::{MAX_UNDER_WAY, Shaper};
+pub use usage::Usage;
 pub use wait::{WAIT, wait_for};

@@ -18,7 +18,7 @@ use gibbon_media::{HandoffId, Placement, SessionId};
 use rustix::process::Signal;
 
 use crate::{
-    Player, PlayerOptions, Process, Setup, WAIT, binary,
+    Player, PlayerOptions, Process, Setup, Source, Usage, WAIT, binary,
     player::read_frames,
     supervisor::{Shared, Supervisor, lock},
     wait_for,
@@ -79,6 +79,9 @@ impl Network {
         for (id, streams, arguments) in network.setup.origins.clone() {
             network.begin_origin(&id, &streams, &arguments)?;
         }
+        for source in network.setup.sources.clone() {
+            network.begin_source(&source)?;
+        }
         for id in network.setup.edges.clone() {
             network.begin_provider("gibbon-edge", &[], &id)?;
         }
@@ -109,6 +112,16 @@ impl Network {
         arguments.extend(self.node_arguments(id)?);
         arguments.extend_from_slice(more);
         self.begin("gibbon-origin", id, &arguments)
+    }
+
+    fn begin_source(&mut self, source: &Source) -> anyhow::Result<()> {
+        let mut arguments = vec!["source".to_owned()];
+        for stream in &source.streams {
+            arguments.extend(["--stream".to_owned(), stream.clone()]);
+        }
+        arguments.extend(self.node_arguments(&source.id)?);
+        arguments.extend_from_slice(&source.arguments);
+        self.begin("gibbon-load", &source.id, &arguments)
     }
 
     /// An edge or a worker.
@@ -201,9 +214,10 @@ impl Network {
     }
 
     fn await_ready(&self) -> anyhow::Result<()> {
-        let Setup { origins, edges, workers, .. } = &self.setup;
-        let nodes = origins.len() + edges.len() + workers.len();
-        let streams: usize = origins.iter().map(|(_, streams, _)| streams.len()).sum();
+        let Setup { origins, sources, edges, workers, .. } = &self.setup;
+        let nodes = origins.len() + sources.len() + edges.len() + workers.len();
+        let streams = origins.iter().map(|(_, streams, _)| streams.len());
+        let streams: usize = streams.chain(sources.iter().map(|s| s.streams.len())).sum();
         wait_for(format!("{nodes} nodes and {streams} streams"), WAIT, || {
             let (up, published) = (self.portal.nodes()?, self.portal.streams()?);
             Ok((up.len() >= nodes && published.len() >= streams).then_some(()))
@@ -244,6 +258,12 @@ impl Network {
     /// A node's process, or the coordinator's. So long as it is held, others wait for it.
     pub fn node(&self, id: &str) -> anyhow::Result<MutexGuard<'_, Process>> {
         self.processes.get(id).map(|p| lock(p)).with_context(|| format!("there is no node {id}"))
+    }
+
+    /// What each process uses, the coordinator's among them; those that are down are left out.
+    pub fn usage(&self) -> BTreeMap<String, Usage> {
+        let of = |(id, process): (&String, &Shared)| Some((id.clone(), lock(process).usage()?));
+        self.processes.iter().filter_map(of).collect()
     }
 
     /// The coordinator's process.

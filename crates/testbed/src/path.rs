@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{Direction, Impairment, shaper::Shaper};
 
 /// Clients of a path; of more, the one that has been silent longest is forgotten.
-const MAX_CLIENTS: usize = 256;
+const MAX_CLIENTS: usize = 2048;
 const MAX_DATAGRAM: usize = 65_536;
 /// Datagrams taken from one socket before others have their turn.
 const MAX_TURN: usize = 64;

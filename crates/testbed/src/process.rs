@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Log, WAIT, wait_for};
+use crate::{Log, Usage, WAIT, wait_for};
 
 /// A running process with a log of its own. Dropped, it is killed.
 #[derive(Debug)]
@@ -96,13 +96,15 @@ impl Process {
         Log::read(&self.log)
     }
 
+    /// What it uses; `None` if it has ended.
+    pub fn usage(&self) -> Option<Usage> {
+        Usage::of(self.child.id())
+    }
+
     /// Memory it holds (resident set), in kB.
     pub fn memory_kb(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .with_context(|| format!("{} is gone", self.name))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kb = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok());
-        kb.with_context(|| format!("{} holds nothing", self.name))
+        let usage = self.usage().with_context(|| format!("{} is gone", self.name))?;
+        Ok(usage.memory_kib)
     }
 
     /// Its exit status, if it has ended.

@@ -10,6 +10,8 @@ use std::{
 pub struct Setup {
     /// Id, streams as `NAME=MEDIA[,CAPTIONS]`, and further arguments of each origin.
     pub origins: Vec<(String, Vec<String>, Vec<String>)>,
+    /// Origins of synthetic streams, which need no media: `gibbon-load source`.
+    pub sources: Vec<Source>,
     /// Ids of the edges.
     pub edges: Vec<String>,
     /// Ids of the workers.
@@ -30,6 +32,17 @@ pub struct Setup {
     pub seed: u64,
 }
 
+/// An origin of synthetic streams.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Its id.
+    pub id: String,
+    /// What it publishes.
+    pub streams: Vec<String>,
+    /// Further arguments: what the streams look like.
+    pub arguments: Vec<String>,
+}
+
 impl Setup {
     /// One origin `origin-1` that publishes `live/bbb` from the clip in `media/`, and these edges.
     pub fn bbb(edges: &[&str]) -> Self {
@@ -43,6 +56,15 @@ impl Setup {
         let source = format!("{},{}", clip.display(), captions.display());
         let streams = streams.iter().map(|stream| format!("{stream}={source}")).collect();
         self.origins.push((id.to_owned(), streams, Vec::new()));
+        self
+    }
+
+    /// With an origin that publishes synthetic streams under these names, of the shape that `arguments` of
+    /// `gibbon-load source` say.
+    pub fn source(mut self, id: &str, streams: &[&str], arguments: &[&str]) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let (id, streams, arguments) = (id.to_owned(), owned(streams), owned(arguments));
+        self.sources.push(Source { id, streams, arguments });
         self
     }
 
@@ -83,7 +105,9 @@ impl Setup {
     /// With a path between every node and the coordinator, and a path to every node, so that anything can
     /// be cut off from anything else.
     pub fn paths(mut self) -> Self {
-        let nodes = self.origins.iter().map(|(id, ..)| id).chain(&self.edges).chain(&self.workers);
+        let origins = self.origins.iter().map(|(id, ..)| id);
+        let origins = origins.chain(self.sources.iter().map(|source| &source.id));
+        let nodes = origins.chain(&self.edges).chain(&self.workers);
         self.control_paths = nodes.cloned().collect();
         self.access_paths = self.control_paths.clone();
         self
