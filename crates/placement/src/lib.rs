@@ -1,8 +1,10 @@
 //! Placement: where a leg or a component should be, as a pure function of what the coordinator knows.
 
 pub mod assign;
+pub mod distortion;
 mod pair;
 mod position;
+pub mod predict;
 mod select;
 
 pub use pair::{Pair, leg_to_move, select_pair, select_partner, select_standbys};

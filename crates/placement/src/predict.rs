@@ -1,0 +1,7 @@
+//! What will be: predictors, each with the uncertainty of what it says and an account of how far off it was.
+
+mod motion;
+mod record;
+
+pub use motion::{Fix, Metres, Motion, Predicted, Unlikely};
+pub use record::{Errors, Record};
