@@ -14,4 +14,5 @@ pub mod services;
 pub mod session;
 pub mod work;
 
+pub use address::HostAddress;
 pub use grant::{Grant, GrantError, GrantSigner, GrantVerifier};

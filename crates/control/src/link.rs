@@ -12,7 +12,13 @@ use gibbon_net::{
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 
-use crate::node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode};
+use crate::{
+    address::{HostAddress, reached_at},
+    node::{FromNode, NodeReport, REPORT_EVERY_MS, ToNode},
+};
+
+/// Port of a coordinator that is named without one.
+const DEFAULT_PORT: u16 = 4481;
 
 /// Orders and answers waiting on a node; more are a sign of a stuck peer.
 const MAX_WAITING: usize = 1024;
@@ -31,10 +37,55 @@ pub const COORDINATOR_ID: &str = "coordinator";
 /// Where the coordinator is and what to tell it first.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The coordinator's address.
-    pub coordinator: SocketAddr,
-    /// A [`FromNode::Register`].
+    /// The coordinator's address; looked up at each connection.
+    pub coordinator: HostAddress,
+    /// Where others reach this node, at the port it has bound unless this says another. Without it, where it is
+    /// bound, on the interface that leads to the coordinator if that is every one.
+    pub advertise: Option<HostAddress>,
+    /// A [`FromNode::Register`] whose address is the one bound.
     pub register: FromNode,
+}
+
+impl Registration {
+    /// Registers at `coordinator`, nothing else being advertised than the address in `register`.
+    pub fn new(coordinator: impl Into<HostAddress>, register: FromNode) -> Self {
+        Self { coordinator: coordinator.into(), advertise: None, register }
+    }
+
+    /// With what others are told, if it differs from what is bound.
+    pub fn advertising(mut self, advertise: Option<HostAddress>) -> Self {
+        self.advertise = advertise;
+        self
+    }
+
+    /// The address bound.
+    fn bound(&self) -> SocketAddr {
+        match &self.register {
+            FromNode::Register { node, .. } => node.address,
+            other => unreachable!("{other:?} registers nobody"),
+        }
+    }
+
+    /// What to register as, with where it is reached as seen from `coordinator`.
+    async fn seen_from(&self, coordinator: SocketAddr) -> std::io::Result<(FromNode, SocketAddr)> {
+        let bound = self.bound();
+        let address = match &self.advertise {
+            // A name has at least one address.
+            Some(host) => host.look_up(bound.port()).await?[0],
+            None => reached_at(bound, coordinator)?,
+        };
+        let mut register = self.register.clone();
+        if let FromNode::Register { node, .. } = &mut register {
+            node.address = address;
+        }
+        Ok((register, address))
+    }
+
+    /// Whether it is reached elsewhere than at `address` by now: its interface was given another address.
+    fn has_moved(&self, address: SocketAddr, coordinator: SocketAddr) -> bool {
+        self.advertise.is_none()
+            && reached_at(self.bound(), coordinator).is_ok_and(|now| now != address)
+    }
 }
 
 /// The node's ends of the link.
@@ -113,11 +164,11 @@ impl Run {
 
     /// One connection; `Ok` once the node itself has let go of the link.
     async fn once(&mut self) -> Result<(), Gone> {
-        let to = coordinator_identity();
-        let connection = self.endpoint.connect(&to, self.registration.coordinator).await;
-        let connection = connection.map_err(Gone::before)?;
+        let connection = self.connect().await?;
+        let coordinator = connection.remote_address();
         let registered = tokio::time::timeout(REGISTERED_WITHIN, self.register(&connection)).await;
-        let (mut sender, mut receiver, every) = registered.map_err(Gone::before)??;
+        let Registered { mut sender, mut receiver, every, address } =
+            registered.map_err(Gone::before)??;
         let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut unheard = 0;
@@ -126,6 +177,9 @@ impl Run {
                 _ = tick.tick() => {
                     if unheard == MAX_UNHEARD {
                         return Err(Gone::after("it does not answer"));
+                    }
+                    if self.registration.has_moved(address, coordinator) {
+                        return Err(Gone::after("this node's address has changed"));
                     }
                     unheard += 1;
                     let report = FromNode::Report((self.report)());
@@ -148,25 +202,38 @@ impl Run {
         }
     }
 
-    /// Says who it is; returns the control stream and how often to report.
-    async fn register(
-        &self,
-        connection: &Connection,
-    ) -> Result<(Sender, Receiver, Duration), Gone> {
+    /// Tries each address that the coordinator has now.
+    async fn connect(&self) -> Result<Connection, Gone> {
+        let to = coordinator_identity();
+        let mut failed = Gone::before("it has no address");
+        let found = self.registration.coordinator.look_up(DEFAULT_PORT).await;
+        for address in found.map_err(Gone::before)? {
+            match self.endpoint.connect(&to, address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failed = Gone::before(error),
+            }
+        }
+        Err(failed)
+    }
+
+    /// Says who it is and where.
+    async fn register(&self, connection: &Connection) -> Result<Registered, Gone> {
+        let seen = self.registration.seen_from(connection.remote_address()).await;
+        let (register, address) = seen.map_err(Gone::before)?;
         let (mut sender, mut receiver) =
             message::open(connection, StreamKind::Control).await.map_err(Gone::before)?;
-        sender.send_json(&self.registration.register).await.map_err(Gone::before)?;
+        sender.send_json(&register).await.map_err(Gone::before)?;
         let mut every = Duration::from_millis(REPORT_EVERY_MS);
         match receiver.receive_json::<ToNode>().await.map_err(Gone::before)? {
             Some(ToNode::Refused { reason }) => return Err(Gone::before(reason)),
             Some(ToNode::Registered { term, report_every_ms }) => {
                 every = Duration::from_millis(report_every_ms.clamp(50, 60_000));
                 self.is_connected.send_replace(true);
-                tracing::info!(term = term.0, "registered with the coordinator");
+                tracing::info!(term = term.0, advertise = %address, "registered with the coordinator");
             }
             _ => {}
         }
-        Ok((sender, receiver, every))
+        Ok(Registered { sender, receiver, every, address })
     }
 }
 
@@ -175,6 +242,14 @@ async fn say(sender: &mut Sender, message: &FromNode, every: Duration) -> Result
     let within = every * MAX_UNHEARD;
     let sent = tokio::time::timeout(within, sender.send_json(message)).await;
     sent.map_err(Gone::after)?.map_err(Gone::after)
+}
+
+/// The control stream, how often to report on it, and where others are told that this node is.
+struct Registered {
+    sender: Sender,
+    receiver: Receiver,
+    every: Duration,
+    address: SocketAddr,
 }
 
 struct Gone {

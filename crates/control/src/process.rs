@@ -4,7 +4,6 @@
 use std::{
     ffi::OsString,
     io::IsTerminal,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -163,16 +162,6 @@ pub fn stop_signals() -> mpsc::Receiver<()> {
         }
     });
     received
-}
-
-/// The address others reach a node at: `advertise` if given, else what it is `bound` to, on loopback if
-/// that is every interface.
-pub fn advertised(bound: SocketAddr, advertise: Option<SocketAddr>) -> SocketAddr {
-    match advertise {
-        Some(address) => address,
-        None if bound.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, bound.port()).into(),
-        None => bound,
-    }
 }
 
 /// Names this host's clock: the kernel's boot id.

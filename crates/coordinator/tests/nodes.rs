@@ -7,7 +7,10 @@ mod network;
 #[allow(dead_code)]
 mod running;
 
+use std::net::SocketAddr;
+
 use gibbon_control::{
+    HostAddress,
     link::{self, Registration, coordinator_identity},
     node::{FromNode, NodeReport, ToNode},
 };
@@ -66,8 +69,7 @@ async fn registered(running: &Running, name: &str, role: Role) -> Node {
 async fn a_node_registers_is_told_of_the_others_and_comes_back_by_itself() {
     let running = Running::start(false).await;
     let link = |name, role, report: NodeReport| {
-        let registration =
-            Registration { coordinator: running.nodes, register: registration(name) };
+        let registration = Registration::new(running.nodes, registration(name));
         link::start(running.endpoint(name, role), registration, move || report.clone())
     };
     let streams = NodeReport { streams: vec![catalog("live/bbb")], ..NodeReport::default() };
@@ -86,6 +88,37 @@ async fn a_node_registers_is_told_of_the_others_and_comes_back_by_itself() {
     assert_eq!(closed(&twin.connection).await.0, close::DONE);
     let nodes = running.service.ask(|manager, now| manager.nodes(now));
     assert_eq!(nodes.iter().filter(|node| node.up).count(), 2);
+}
+
+/// Starts a node's link to `coordinator`, and returns where the coordinator then tells others that it is.
+async fn told_to_be_at(bound: &str, coordinator: &str, advertise: Option<&str>) -> SocketAddr {
+    let running = Running::start(false).await;
+    let mut register = registration("edge-a");
+    if let FromNode::Register { node, .. } = &mut register {
+        node.address = bound.parse().unwrap();
+    }
+    let coordinator = format!("{coordinator}:{}", running.nodes.port());
+    let coordinator: HostAddress = coordinator.parse().unwrap();
+    let advertise = advertise.map(|host| host.parse().unwrap());
+    let registration = Registration::new(coordinator, register).advertising(advertise);
+    let endpoint = running.endpoint("edge-a", Role::Edge);
+    let mut link = link::start(endpoint, registration, NodeReport::default);
+    soon(link.connected.wait_for(|is| *is)).await.unwrap();
+    running.service.ask(|manager, now| manager.nodes(now))[0].address
+}
+
+#[tokio::test]
+async fn a_node_on_every_interface_is_reached_on_the_one_that_leads_to_its_coordinator() {
+    let address = told_to_be_at("0.0.0.0:4483", "localhost", None).await;
+    assert_eq!(address, "127.0.0.1:4483".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_node_is_reached_at_the_name_and_port_that_it_advertises() {
+    let address = told_to_be_at("0.0.0.0:4483", "localhost", Some("127.0.0.2")).await;
+    assert_eq!(address, "127.0.0.2:4483".parse().unwrap());
+    let address = told_to_be_at("0.0.0.0:4483", "localhost", Some("localhost:9")).await;
+    assert!(address.ip().is_loopback() && address.port() == 9, "{address}");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ async fn a_partition_is_noticed_by_both_ends_in_either_direction_and_healed() {
     let relay = Relay::default();
     let coordinator = relay.open(running.nodes).await;
     let endpoint = running.endpoint("edge-a", Role::Edge);
-    let registration = Registration { coordinator, register: registration("edge-a") };
+    let registration = Registration::new(coordinator, registration("edge-a"));
     let NodeLink { mut connected, mut from_coordinator, to_coordinator: _still } =
         link::start(endpoint, registration, NodeReport::default);
     tokio::spawn(async move { while from_coordinator.recv().await.is_some() {} });

@@ -208,7 +208,7 @@ impl Edge {
         sessions: Vec<SessionReport>,
     ) -> Self {
         let register = registration(name);
-        let registration = Registration { coordinator: running.nodes, register };
+        let registration = Registration::new(running.nodes, register);
         let report = NodeReport { sessions, ..NodeReport::default() };
         let endpoint = running.endpoint(name, Role::Edge);
         Self { link: link::start(endpoint, registration, move || report.clone()), client }
@@ -247,7 +247,7 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     let running = Running::start(false).await;
     let mut events = events(&running).await;
     let register = registration("studio");
-    let registration = Registration { coordinator: running.nodes, register };
+    let registration = Registration::new(running.nodes, register);
     let studio = running.endpoint("studio", Role::Origin);
     let streams = NodeReport { streams: vec![catalog("live/bbb")], ..NodeReport::default() };
     let _studio = link::start(studio, registration, move || streams.clone());
@@ -303,7 +303,7 @@ struct Worker {
 impl Worker {
     fn start(running: &Running, name: &str) -> Self {
         let register = registration(name);
-        let registration = Registration { coordinator: running.nodes, register };
+        let registration = Registration::new(running.nodes, register);
         let ordered = Arc::new(Mutex::new(None));
         let runs = ordered.clone();
         let endpoint = running.endpoint(name, Role::Worker);
@@ -345,7 +345,7 @@ async fn a_service_is_asked_for_runs_and_ends_through_both_doors() {
     let running = Running::start(false).await;
     let token = running.token();
     let register = registration("studio");
-    let registration = Registration { coordinator: running.nodes, register };
+    let registration = Registration::new(running.nodes, register);
     let studio = running.endpoint("studio", Role::Origin);
     let streams = NodeReport { streams: vec![catalog("live/bbb")], ..NodeReport::default() };
     let _studio = link::start(studio, registration, move || streams.clone());

@@ -90,7 +90,7 @@ async fn restart(signal: &str) -> (Option<i32>, Duration) {
     let certificates = Certificates::in_folder(folder.path().join("certs"));
     let identity = Identity { id: id("edge-a"), role: Role::Edge };
     let endpoint = Endpoint::node(&certificates, &identity, ([127, 0, 0, 1], 0).into()).unwrap();
-    let registration = Registration { coordinator: address, register: registration("edge-a") };
+    let registration = Registration::new(address, registration("edge-a"));
     let mut edge = link::start(endpoint, registration, NodeReport::default);
     let told = soon(edge.from_coordinator.recv()).await.unwrap();
     assert!(matches!(told, ToNode::Directory(_)));

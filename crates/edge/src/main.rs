@@ -17,6 +17,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context;
 use clap::Parser;
 use gibbon_control::{
+    HostAddress,
     drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
@@ -38,12 +39,18 @@ struct Options {
     /// UDP address to serve viewers and other edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4483")]
     listen: SocketAddr,
-    /// Address that others reach this edge at, if it is not the one it listens on
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
-    advertise: Option<SocketAddr>,
-    /// The coordinator's control address
-    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
-    coordinator: SocketAddr,
+    /// Where others reach this edge, if not where it listens; a name is looked up at each registration
+    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
+    advertise: Option<HostAddress>,
+    /// The coordinator's control address; a name is looked up at each connection
+    #[arg(
+        long,
+        env = "GIBBON_COORDINATOR",
+        default_value = "127.0.0.1:4481",
+        value_name = "HOST[:PORT]"
+    )]
+    coordinator: HostAddress,
     /// Origin to pull from when the coordinator names none, as ID@ADDRESS; may be repeated
     #[arg(long, env = "GIBBON_UPSTREAM", value_name = "ID@ADDRESS", value_parser = upstream)]
     upstream: Vec<NodeAddress>,
@@ -122,7 +129,6 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let address = process::advertised(bound, options.advertise);
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
     let by_signal = Draining {
         within_ms: u64::from(options.drain_deadline) * 1000,
@@ -132,21 +138,20 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let capacity = Capacity { legs: options.capacity_legs, kbps: options.capacity_kbps };
     let network = Network::new(options.id.clone(), options.upstream);
     let edge = Edge::new(options.id.clone(), endpoint.clone(), network, capacity, grant_key);
-    let registration = link::Registration {
-        coordinator: options.coordinator,
-        register: FromNode::Register {
-            node: NodeAddress { id: options.id, role: Role::Edge, address },
-            location: options.location,
-            failure_domain: options.failure_domain,
-            capacity_legs: options.capacity_legs,
-            capacity_kbps: options.capacity_kbps,
-            worker: None,
-        },
+    let register = FromNode::Register {
+        node: NodeAddress { id: options.id, role: Role::Edge, address: bound },
+        location: options.location,
+        failure_domain: options.failure_domain,
+        capacity_legs: options.capacity_legs,
+        capacity_kbps: options.capacity_kbps,
+        worker: None,
     };
+    let registration =
+        link::Registration::new(options.coordinator, register).advertising(options.advertise);
     let reporting = edge.clone();
     let link = link::start(endpoint.clone(), registration, move || reporting.report());
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
-    tracing::info!(id = %edge.id, listen = %bound, advertise = %address, "edge is up");
+    tracing::info!(id = %edge.id, listen = %bound, "edge is up");
     tokio::spawn(log_state(edge.clone()));
     let serving = tokio::spawn(server::run(edge.clone(), endpoint.clone()));
     let end = drain::run(edge, by_signal, signals, link.connected).await;

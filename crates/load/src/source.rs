@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use gibbon_control::{
-    link,
+    HostAddress, link,
     node::{FromNode, NodeAddress},
     process,
 };
@@ -41,12 +41,18 @@ pub struct Options {
     /// UDP address to serve edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4482")]
     listen: SocketAddr,
-    /// Address that edges reach this source at, if it is not the one it listens on
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
-    advertise: Option<SocketAddr>,
-    /// The coordinator's control address
-    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
-    coordinator: SocketAddr,
+    /// Where edges reach this source, if not where it listens; a name is looked up at each registration
+    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
+    advertise: Option<HostAddress>,
+    /// The coordinator's control address; a name is looked up at each connection
+    #[arg(
+        long,
+        env = "GIBBON_COORDINATOR",
+        default_value = "127.0.0.1:4481",
+        value_name = "HOST[:PORT]"
+    )]
+    coordinator: HostAddress,
     /// Folder with the network's certificates; development ones are made on first use
     #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
     certs: PathBuf,
@@ -106,27 +112,25 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let endpoint =
         Endpoint::node(&Certificates::in_folder(&options.certs), &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let address = process::advertised(bound, options.advertise);
     let shape = options.shape();
     let streams = options.stream.iter().map(|stream| publish(shape, stream));
     let streams = streams.collect::<anyhow::Result<_>>()?;
     let server = Arc::new(Server { streams, downstreams: Subscribers::default() });
-    let registration = link::Registration {
-        coordinator: options.coordinator,
-        register: FromNode::Register {
-            node: NodeAddress { id: options.id, role: Role::Origin, address },
-            location: None,
-            failure_domain: None,
-            capacity_legs: 0,
-            capacity_kbps: None,
-            worker: None,
-        },
+    let register = FromNode::Register {
+        node: NodeAddress { id: options.id, role: Role::Origin, address: bound },
+        location: None,
+        failure_domain: None,
+        capacity_legs: 0,
+        capacity_kbps: None,
+        worker: None,
     };
+    let registration =
+        link::Registration::new(options.coordinator, register).advertising(options.advertise);
     let reporting = server.clone();
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // What the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
-    tracing::info!(id = %identity.id, listen = %bound, advertise = %address, "origin is up");
+    tracing::info!(id = %identity.id, listen = %bound, "origin is up");
     let serving = tokio::spawn(server.run(endpoint.clone()));
     process::stop_signal().await;
     endpoint.close(close::LEAVING, "the source is leaving").await;

@@ -1,7 +1,7 @@
 //! QUIC endpoints: what nodes and viewers listen and connect with.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -140,11 +140,14 @@ impl Endpoint {
         Ok(Self { quinn })
     }
 
-    /// A viewer's endpoint: no certificate of its own, trusts `authority`.
+    /// A viewer's endpoint: no certificate of its own, trusts `authority`. Reaches edges over IPv6 as over IPv4,
+    /// where the host has both.
     pub fn viewer(authority: CertificateDer<'static>) -> Result<Self, EndpointError> {
-        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let client = client_tls(Arc::new(roots(authority)?))?.with_no_client_auth();
-        let mut quinn = quinn::Endpoint::client(address)
+        let mut quinn = quinn::Endpoint::client(both)
+            .or_else(|_| quinn::Endpoint::client(address))
             .map_err(|source| EndpointError::Bind { address, source })?;
         quinn.set_default_client_config(client_config(client)?);
         Ok(Self { quinn })

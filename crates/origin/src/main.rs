@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use gibbon_codec::{Bitrate, CoderConfig, Preset, Secondary};
 use gibbon_control::{
-    link,
+    HostAddress, link,
     node::{FromNode, Location, NodeAddress},
     process::{self, Common},
 };
@@ -46,12 +46,18 @@ struct Serve {
     /// UDP address to serve edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4482")]
     listen: SocketAddr,
-    /// Address that edges reach this origin at, if it is not the one it listens on
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
-    advertise: Option<SocketAddr>,
-    /// The coordinator's control address
-    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
-    coordinator: SocketAddr,
+    /// Where edges reach this origin, if not where it listens; a name is looked up at each registration
+    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
+    advertise: Option<HostAddress>,
+    /// The coordinator's control address; a name is looked up at each connection
+    #[arg(
+        long,
+        env = "GIBBON_COORDINATOR",
+        default_value = "127.0.0.1:4481",
+        value_name = "HOST[:PORT]"
+    )]
+    coordinator: HostAddress,
     /// Stream to publish, as NAME=MEDIA[,CAPTIONS.vtt]; MEDIA is any file (looped) or URL that FFmpeg opens; may be repeated
     #[arg(long, env = "GIBBON_STREAM", value_name = "NAME=MEDIA", required = true)]
     stream: Vec<SourceSpec>,
@@ -150,7 +156,6 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let address = process::advertised(bound, options.advertise);
     let (failed, mut failures) = tokio::sync::mpsc::channel(1);
     let coding = coding(&options);
     let mut sources = Vec::new();
@@ -160,22 +165,21 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     }
     drop(failed);
     let origin = Origin::new(sources);
-    let registration = link::Registration {
-        coordinator: options.coordinator,
-        register: FromNode::Register {
-            node: NodeAddress { id: options.id, role: Role::Origin, address },
-            location: options.location,
-            failure_domain: None,
-            capacity_legs: 0,
-            capacity_kbps: None,
-            worker: None,
-        },
+    let register = FromNode::Register {
+        node: NodeAddress { id: options.id, role: Role::Origin, address: bound },
+        location: options.location,
+        failure_domain: None,
+        capacity_legs: 0,
+        capacity_kbps: None,
+        worker: None,
     };
+    let registration =
+        link::Registration::new(options.coordinator, register).advertising(options.advertise);
     let reporting = origin.clone();
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // An origin takes no orders: what the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
-    tracing::info!(id = %identity.id, listen = %bound, advertise = %address, "origin is up");
+    tracing::info!(id = %identity.id, listen = %bound, "origin is up");
     let serving = tokio::spawn(server::run(origin, endpoint.clone()));
     let ended = tokio::select! {
         () = process::stop_signal() => Ok(()),

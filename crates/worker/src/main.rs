@@ -20,6 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use gibbon_components::catalogue;
 use gibbon_control::{
+    HostAddress,
     drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
@@ -58,12 +59,18 @@ struct Run {
     /// UDP address to serve edges and other workers on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4484")]
     listen: SocketAddr,
-    /// Address that others reach this worker at, if it is not the one it listens on
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "ADDRESS")]
-    advertise: Option<SocketAddr>,
-    /// The coordinator's control address
-    #[arg(long, env = "GIBBON_COORDINATOR", default_value = "127.0.0.1:4481")]
-    coordinator: SocketAddr,
+    /// Where others reach this worker, if not where it listens; a name is looked up at each registration
+    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
+    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
+    advertise: Option<HostAddress>,
+    /// The coordinator's control address; a name is looked up at each connection
+    #[arg(
+        long,
+        env = "GIBBON_COORDINATOR",
+        default_value = "127.0.0.1:4481",
+        value_name = "HOST[:PORT]"
+    )]
+    coordinator: HostAddress,
     /// Processor cores that components may keep busy [default: all of the machine]
     #[arg(long, env = "GIBBON_CORES", value_parser = cores)]
     cores: Option<f64>,
@@ -175,24 +182,22 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let address = process::advertised(bound, options.advertise);
     let machine = machine(&options);
     let worker = Worker::new(options.id.clone(), endpoint.clone(), offer.clone(), machine);
-    let registration = link::Registration {
-        coordinator: options.coordinator,
-        register: FromNode::Register {
-            node: NodeAddress { id: options.id, role: Role::Worker, address },
-            location: options.location,
-            failure_domain: options.failure_domain,
-            capacity_legs: 0,
-            capacity_kbps: None,
-            worker: Some(offer),
-        },
+    let register = FromNode::Register {
+        node: NodeAddress { id: options.id, role: Role::Worker, address: bound },
+        location: options.location,
+        failure_domain: options.failure_domain,
+        capacity_legs: 0,
+        capacity_kbps: None,
+        worker: Some(offer),
     };
+    let registration =
+        link::Registration::new(options.coordinator, register).advertising(options.advertise);
     let reporting = worker.clone();
     let link = link::start(endpoint.clone(), registration, move || reporting.report());
     worker.start(link.to_coordinator, link.from_coordinator);
-    tracing::info!(id = %worker.id, listen = %bound, advertise = %address, "worker is up");
+    tracing::info!(id = %worker.id, listen = %bound, "worker is up");
     let serving = tokio::spawn(server::run(worker.clone(), endpoint.clone()));
     let by_signal = Draining {
         within_ms: u64::from(options.drain_deadline) * 1000,

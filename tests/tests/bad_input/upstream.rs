@@ -62,7 +62,7 @@ fn publishes(
         capacity_kbps: None,
         worker: None,
     };
-    let registration = Registration { coordinator: attacker.coordinator, register };
+    let registration = Registration::new(attacker.coordinator, register);
     let report = NodeReport { streams: vec![catalog(stream)?], ..NodeReport::default() };
     Ok(link::start(attacker.node(id, Role::Origin)?, registration, move || report.clone()))
 }
