@@ -1,0 +1,416 @@
+//! How loaded a node will be: by its trend, or by a season that is found in its own past.
+//!
+//! There is nothing to fit. Every period that might be there is an expert of its own, which says that what was one
+//! period ago comes again; all are scored against what comes, as is an expert that knows nothing but the trend. So
+//! a season is found after two of its cycles, whatever its length, and lost again when it ends.
+//!
+//! The past is kept at several resolutions, each four times as coarse as the one before and just as long.
+
+use std::{collections::VecDeque, time::Duration};
+
+use gibbon_media::MediaTime;
+
+use super::record::{Errors, Record};
+
+/// The finest resolution.
+const FINEST: Duration = Duration::from_secs(1);
+/// Resolutions: the coarsest is 4⁷ s, four and a half hours, for periods of up to 48 days.
+const LEVELS: usize = 8;
+/// How much coarser each is than the one before.
+const COARSER: usize = 4;
+/// Periods looked for at one resolution, in its steps: what is longer is found at the next …
+const LAGS: std::ops::RangeInclusive<usize> = 64..=256;
+/// … one in so many.
+const LAG_STEP: usize = 2;
+/// Experts are scored by what they said so many steps ago.
+const AHEAD: usize = 16;
+/// Steps kept at one resolution.
+const KEPT: usize = *LAGS.end() + AHEAD + 2;
+/// How much of what came otherwise than a period ago, just now, is taken to last.
+const LASTS: f64 = 0.5;
+/// A season must be so much better than the best of those who know of none.
+const CONVINCING: f64 = 0.6;
+/// An expert has to have been scored for this part of its period.
+const SCORED_FOR: f64 = 0.75;
+/// Smoothing of level and trend (Holt, 1957), by step of the finest resolution.
+const LEVEL_SHARE: f64 = 0.3;
+const TREND_SHARE: f64 = 0.1;
+/// A trend dies away by this factor each step (Gardner and McKenzie, "Forecasting Trends in Time Series", 1985).
+const DAMPED: f64 = 0.98;
+/// A break in the reports longer than this ends what was known of the trend …
+const BREAK: Duration = Duration::from_secs(30);
+/// … and one longer than this, of all.
+const FORGOTTEN: Duration = Duration::from_secs(86_400);
+/// How far ahead predictions are made to be compared with what comes.
+const COMPARED_AT: Duration = Duration::from_secs(30);
+
+/// What a load will be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forecast {
+    /// Most likely.
+    pub load: f64,
+    /// Standard deviation of the errors that such forecasts had.
+    pub deviation: f64,
+    /// The period that it is seen by; none where it is the trend alone.
+    pub period: Option<Duration>,
+}
+
+/// The load of one node over time, in any unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    levels: Vec<Level>,
+    trend: Trend,
+    /// When the newest step of the finest resolution began.
+    at: MediaTime,
+    /// What has come within it: sum and number.
+    within: (f64, u32),
+    record: Record<f64>,
+}
+
+/// One resolution.
+#[derive(Debug, Clone, PartialEq)]
+struct Level {
+    step: Duration,
+    /// Newest last.
+    past: VecDeque<f64>,
+    /// What will be the next step.
+    coming: (f64, usize),
+    /// Of each period.
+    experts: Vec<Score>,
+    /// Of those that know of none: the trend goes on; all stays as it is; all is as it is in the mean.
+    plain: [Score; 3],
+    mean: f64,
+}
+
+/// How far off an expert was.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Score {
+    /// Mean square of errors, discounted with age.
+    square: f64,
+    scored: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Trend {
+    level: f64,
+    slope: f64,
+    seen: usize,
+}
+
+impl Load {
+    /// Nothing is known yet.
+    pub fn begin(now: MediaTime) -> Self {
+        let level = |n: u32| Level::new(FINEST * (COARSER as u32).pow(n));
+        Self {
+            levels: (0..LEVELS as u32).map(level).collect(),
+            trend: Trend::default(),
+            at: now,
+            within: (0.0, 0),
+            record: Record::default(),
+        }
+    }
+
+    /// The node reports `load`. What is no number, or comes from before, is passed over.
+    pub fn update(&mut self, now: MediaTime, load: f64) {
+        if !load.is_finite() || now < self.at {
+            return;
+        }
+        self.advance(now);
+        self.within = (self.within.0 + load, self.within.1 + 1);
+    }
+
+    /// Ends the steps that are over. Those in which nothing was reported are as the one before.
+    fn advance(&mut self, now: MediaTime) {
+        let steps = (now.since(self.at).as_secs_f64() / FINEST.as_secs_f64()) as u64;
+        if steps == 0 {
+            return;
+        }
+        match now.since(self.at) {
+            long if long > FORGOTTEN => {
+                let record = std::mem::take(&mut self.record);
+                *self = Self { record, ..Self::begin(now) };
+                return;
+            }
+            long if long > BREAK => self.trend = Trend::default(),
+            _ => {}
+        }
+        for _ in 0..steps {
+            let last = self.levels[0].past.back().copied().unwrap_or(0.0);
+            let (sum, count) = std::mem::take(&mut self.within);
+            let load = if count == 0 { last } else { sum / f64::from(count) };
+            self.at = self.at + FINEST;
+            self.take(load);
+        }
+    }
+
+    fn take(&mut self, load: f64) {
+        self.trend.take(load);
+        self.record.compare(self.at, &load, FINEST * 2, |a, b| (a - b).abs());
+        let mut coming = Some(load);
+        for level in &mut self.levels {
+            let Some(load) = coming else { break };
+            coming = level.take(load);
+        }
+        let said = self.forecast(self.at + COMPARED_AT);
+        self.record.expect(self.at + COMPARED_AT, said.load, load);
+    }
+
+    /// What the load will be at `then`.
+    pub fn forecast(&self, then: MediaTime) -> Forecast {
+        let ahead = then.since(self.at);
+        let trend = self.trend.ahead(ahead.as_secs_f64() / FINEST.as_secs_f64());
+        let best =
+            self.levels.iter().filter_map(Level::season).min_by(|a, b| a.gain.total_cmp(&b.gain));
+        let seen = best.and_then(|season| {
+            let load = season.level.periodic(season.lag, ahead)?;
+            let deviation = season.square.sqrt();
+            Some(Forecast { load, deviation, period: Some(season.level.step * season.lag as u32) })
+        });
+        seen.unwrap_or_else(|| {
+            // Scored at a distance of AHEAD steps of each resolution: the one that is closest to what is asked.
+            let distance = |level: &&Level| {
+                (level.step * AHEAD as u32).as_secs_f64().ln() - ahead.as_secs_f64().max(1.0).ln()
+            };
+            let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
+            let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
+            let deviation = near.map_or(f64::INFINITY, |level| level.plain[0].square.sqrt());
+            Forecast { load: trend, deviation, period: None }
+        })
+    }
+
+    /// The highest load until `then`, and when.
+    pub fn peak(&self, then: MediaTime) -> (MediaTime, Forecast) {
+        let span = then.since(self.at);
+        let at = |n: u32| self.at + span * n / PEAK_LOOKS;
+        let looks = (1..=PEAK_LOOKS).map(|n| (at(n), self.forecast(at(n))));
+        let highest = looks.max_by(|(_, a), (_, b)| a.load.total_cmp(&b.load));
+        highest.unwrap_or_else(|| (then, self.forecast(then)))
+    }
+
+    /// How far off forecasts of 30 s were.
+    pub fn errors(&self) -> Errors {
+        self.record.errors()
+    }
+}
+
+/// Times that are looked at for the highest load.
+const PEAK_LOOKS: u32 = 32;
+
+/// A period that is there.
+struct Season<'a> {
+    level: &'a Level,
+    lag: usize,
+    square: f64,
+    /// Its errors over those of the best who know of none.
+    gain: f64,
+}
+
+impl Level {
+    fn new(step: Duration) -> Self {
+        Self {
+            step,
+            past: VecDeque::new(),
+            coming: (0.0, 0),
+            experts: vec![Score::default(); lags().count()],
+            plain: Default::default(),
+            mean: 0.0,
+        }
+    }
+
+    /// Takes the next step. Returns that of the next coarser resolution, once it is whole.
+    fn take(&mut self, load: f64) -> Option<f64> {
+        self.score(load);
+        if self.past.len() == KEPT {
+            self.past.pop_front();
+        }
+        self.past.push_back(load);
+        self.coming = (self.coming.0 + load, self.coming.1 + 1);
+        (self.coming.1 == COARSER).then(|| {
+            let (sum, count) = std::mem::take(&mut self.coming);
+            sum / count as f64
+        })
+    }
+
+    /// So many steps ago; 1 is the newest.
+    fn ago(&self, steps: usize) -> Option<f64> {
+        self.past.len().checked_sub(steps).and_then(|at| self.past.get(at)).copied()
+    }
+
+    fn score(&mut self, load: f64) {
+        // The trend: a line through two steps, died away by half.
+        if let (Some(then), Some(before)) = (self.ago(AHEAD), self.ago(2 * AHEAD)) {
+            let said = [then + LASTS * (then - before), then, self.mean];
+            for (score, said) in self.plain.iter_mut().zip(said) {
+                score.note(said - load, *LAGS.start());
+            }
+        }
+        let share = 1.0 / (self.past.len() + 1).min(*LAGS.end()) as f64;
+        self.mean += share * (load - self.mean);
+        for (n, lag) in lags().enumerate() {
+            let said = self.ago(lag).zip(self.ago(AHEAD)).zip(self.ago(AHEAD + lag));
+            if let Some(((before, then), then_before)) = said {
+                self.experts[n].note(before + LASTS * (then - then_before) - load, lag);
+            }
+        }
+    }
+
+    /// The best period of those that are convincing.
+    fn season(&self) -> Option<Season<'_>> {
+        let long_enough = |(n, lag): (usize, usize)| {
+            let score = self.experts[n];
+            (score.scored as f64 >= SCORED_FOR * lag as f64).then_some((lag, score.square))
+        };
+        let scored = lags().enumerate().filter_map(long_enough);
+        let (lag, square) = scored.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let plain = self.plain.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
+        let gain = (square / plain.max(f64::MIN_POSITIVE)).sqrt();
+        (gain < CONVINCING).then_some(Season { level: self, lag, square, gain })
+    }
+
+    /// What was one period before `ahead` of now, and half of what is otherwise than one period ago.
+    fn periodic(&self, lag: usize, ahead: Duration) -> Option<f64> {
+        let ahead = ahead.as_secs_f64() / self.step.as_secs_f64();
+        let phase = ahead.rem_euclid(lag as f64);
+        let (whole, part) = (phase.floor(), phase.fract());
+        // The newest step is that of now: `lag + 1` steps back is the same time one period ago.
+        let at = |steps: f64| {
+            let back = (lag as f64 - steps).max(0.0) as usize + 1;
+            self.ago(back.max(1))
+        };
+        let (from, to) = (at(whole)?, at(whole + 1.0).or_else(|| at(whole))?);
+        let otherwise = self.ago(1)? - self.ago(lag + 1)?;
+        Some(from + part * (to - from) + LASTS * otherwise)
+    }
+}
+
+fn lags() -> impl Iterator<Item = usize> {
+    LAGS.step_by(LAG_STEP)
+}
+
+impl Score {
+    /// Remembers for about `memory` steps.
+    fn note(&mut self, error: f64, memory: usize) {
+        self.scored += 1;
+        let share = 1.0 / self.scored.min(memory) as f64;
+        self.square += share * (error * error - self.square);
+    }
+}
+
+impl Trend {
+    fn take(&mut self, load: f64) {
+        self.seen += 1;
+        if self.seen == 1 {
+            (self.level, self.slope) = (load, 0.0);
+            return;
+        }
+        let before = self.level;
+        let expected = self.level + DAMPED * self.slope;
+        self.level = expected + LEVEL_SHARE * (load - expected);
+        self.slope =
+            DAMPED * self.slope + TREND_SHARE * (self.level - before - DAMPED * self.slope);
+    }
+
+    /// So many steps from the newest: the damped slopes add up to a geometric series.
+    fn ahead(&self, steps: f64) -> f64 {
+        self.level + self.slope * DAMPED * (1.0 - DAMPED.powf(steps)) / (1.0 - DAMPED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: MediaTime = MediaTime(1_000_000_000_000);
+
+    fn at(second: u64) -> MediaTime {
+        START + Duration::from_secs(second)
+    }
+
+    /// Reports every half second for so long.
+    fn told(load: &mut Load, seconds: std::ops::Range<u64>, is: impl Fn(f64) -> f64) {
+        for half in seconds.start * 2..seconds.end * 2 {
+            load.update(START + Duration::from_millis(500) * half as u32, is(half as f64 / 2.0));
+        }
+    }
+
+    /// Low, and once in a period a steep peak.
+    fn peaks(period: f64) -> impl Fn(f64) -> f64 {
+        move |t| {
+            let phase = (t / period).fract();
+            0.2 + 0.7 * (-((phase - 0.7) / 0.08).powi(2)).exp()
+        }
+    }
+
+    #[test]
+    fn after_two_cycles_the_third_peak_is_seen_well_before_it_comes() {
+        for period in [90.0, 200.0, 1000.0, 3600.0, 86_400.0f64] {
+            let mut load = Load::begin(START);
+            let before_third = (2.0 * period + 0.5 * period) as u64;
+            let third = (2.0 * period + 0.7 * period) as u64;
+            assert!(load.peak(at(third)).1.load < 0.5);
+            told(&mut load, 0..before_third, peaks(period));
+            let forecast = load.forecast(at(third));
+            assert!((forecast.load - 0.9).abs() < 0.1, "{period}: {forecast:?}");
+            assert!(forecast.deviation < 0.1, "{period}: {forecast:?}");
+            let (when, peak) = load.peak(at(third + period as u64 / 10));
+            assert!(peak.load > 0.8 && when.since(at(third)).as_secs_f64() < 0.05 * period);
+            let trend = load.forecast(at(before_third + 1));
+            assert!((trend.load - 0.2).abs() < 0.1, "{period}: {trend:?}");
+        }
+    }
+
+    #[test]
+    fn a_climb_goes_on_for_a_while_and_its_uncertainty_is_told() {
+        let mut load = Load::begin(START);
+        told(&mut load, 0..120, |t| 0.1 + 0.004 * t);
+        let forecast = load.forecast(at(150));
+        assert!(forecast.period.is_none());
+        assert!((forecast.load - 0.7).abs() < 0.06, "{forecast:?}");
+        assert!(forecast.deviation < 0.1, "{forecast:?}");
+        let errors = load.errors();
+        assert!(errors.predicted < 0.7 * errors.naive, "{errors:?}");
+    }
+
+    #[test]
+    fn noise_has_no_season() {
+        let mut load = Load::begin(START);
+        // As in splitmix64.
+        let noise = |t: f64| {
+            let z = ((t * 2.0) as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40
+        };
+        told(&mut load, 0..3000, |t| 0.5 + 0.1 * (noise(t) as f64 / f64::from(1 << 24) - 0.5));
+        let forecast = load.forecast(at(3020));
+        assert_eq!(forecast.period, None);
+        assert!((forecast.load - 0.5).abs() < 0.08, "{forecast:?}");
+    }
+
+    #[test]
+    fn a_season_that_ends_is_lost() {
+        let mut load = Load::begin(START);
+        told(&mut load, 0..400, peaks(100.0));
+        assert!(load.forecast(at(420)).period.is_some());
+        told(&mut load, 400..800, |_| 0.2);
+        assert!(load.peak(at(900)).1.load < 0.3);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_reported_the_forecast_is_a_number(
+            reports in proptest::collection::vec((0..5_000_000u64, proptest::num::f64::ANY), 0..40),
+            ahead in 0..100_000u64,
+        ) {
+            let mut load = Load::begin(START);
+            let mut now = START;
+            for (later, value) in reports {
+                now = now + Duration::from_micros(later * 10);
+                load.update(now, value.clamp(-1e9, 1e9));
+                let forecast = load.forecast(now + Duration::from_secs(ahead));
+                prop_assert!(forecast.load.is_finite() && !forecast.deviation.is_nan());
+            }
+        }
+    }
+}
