@@ -4,7 +4,7 @@
 mod pattern;
 mod server;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use gibbon_control::{
@@ -99,12 +99,13 @@ impl Options {
 }
 
 /// Publishes until told to stop.
-pub fn run(options: Options) -> anyhow::Result<()> {
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?
-        .block_on(serve(options))
+        .block_on(serve(options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
