@@ -3,20 +3,26 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::IsTerminal,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{CommandFactory, FromArgMatches, ValueEnum};
 use gibbon_media::MediaTime;
+use gibbon_monitor::{Monitor, Probe, otlp};
 use tokio::sync::mpsc;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What is logged unless told otherwise.
 pub const DEFAULT_LOG: &str = "info";
+/// How long the end of a process may wait for a collector of traces.
+const TRACES_SENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Options that every process has.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,6 +36,9 @@ pub struct Common {
     /// How to log, on standard error
     #[arg(long, env = "GIBBON_LOG_FORMAT", value_enum, default_value = "human", global = true)]
     pub log_format: LogFormat,
+    /// How the process is watched.
+    #[command(flatten)]
+    pub watched: gibbon_monitor::Options,
 }
 
 /// Shape of a log line.
@@ -42,24 +51,39 @@ pub enum LogFormat {
 }
 
 impl Common {
-    /// Begins to log.
+    /// Begins to log, and to send traces if that is wanted.
     pub fn start_logging(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log)
             .with_context(|| format!("--log {:?} is not a filter; try info or debug", self.log))?;
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let log = tracing_subscriber::fmt::layer()
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Human => log.compact().init(),
-            LogFormat::Json => log.json().flatten_event(true).init(),
-        }
+        let log = match self.log_format {
+            LogFormat::Human => log.compact().boxed(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
+        };
+        let traces = self.watched.collector()?;
+        let traces = traces.map(|collector| otlp::layer(&collector, &program()).filtered());
+        tracing_subscriber::registry().with(log.with_filter(filter)).with(traces).init();
         Ok(())
+    }
+
+    /// What this process shows of itself, served if that is wanted. It is not ready yet.
+    pub async fn monitor(&self) -> anyhow::Result<Arc<Monitor>> {
+        self.watched.monitor(&program(), env!("CARGO_PKG_VERSION")).await
     }
 }
 
-/// The end of a process: prints an error as one line on standard error and gives exit code 1 for it.
+/// What this process was called as.
+fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    called.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The end of a process: sends what is left of traces, prints an error as one line on standard error and gives exit
+/// code 1 for it.
 pub fn conclude(name: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
+    otlp::flush(TRACES_SENT_WITHIN);
     result.unwrap_or_else(|error| {
         eprintln!("{name}: {error:#}");
         ExitCode::FAILURE
@@ -67,9 +91,16 @@ pub fn conclude(name: &str, result: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 /// Parses the command line, with the file named by `--config` or `GIBBON_CONFIG` below it. Prints help
-/// and errors and exits as clap does.
+/// and errors and exits as clap does. With `--probe` it asks the process that runs, and exits.
 pub fn parse<Options: CommandFactory + FromArgMatches>() -> anyhow::Result<Options> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(probe) =
+        given(&arguments, "--probe").and_then(|word| Probe::from_str(&word, true).ok())
+    {
+        // Before the options are read: the one that asks need not be told what the one that runs was told.
+        gibbon_monitor::ask(watched_at(&arguments)?, probe).map_err(anyhow::Error::msg)?;
+        std::process::exit(0);
+    }
     let arguments = match config_file(&arguments) {
         Some(file) => with_file(arguments, &file, &Options::command())?,
         None => arguments,
@@ -79,16 +110,32 @@ pub fn parse<Options: CommandFactory + FromArgMatches>() -> anyhow::Result<Optio
 }
 
 fn config_file(arguments: &[OsString]) -> Option<PathBuf> {
-    let text = |a: &OsString| a.to_string_lossy().into_owned();
+    given(arguments, "--config").or_else(|| std::env::var("GIBBON_CONFIG").ok()).map(PathBuf::from)
+}
+
+/// The value of an option on the command line.
+fn given(arguments: &[OsString], option: &str) -> Option<String> {
+    let text = |argument: &OsString| argument.to_string_lossy().into_owned();
     for (at, argument) in arguments.iter().enumerate().skip(1) {
-        if let Some(file) = text(argument).strip_prefix("--config=") {
-            return Some(file.into());
-        }
-        if text(argument) == "--config" {
-            return arguments.get(at + 1).map(PathBuf::from);
+        match text(argument).strip_prefix(option) {
+            Some("") => return arguments.get(at + 1).map(text),
+            Some(rest) if rest.starts_with('=') => return Some(rest[1..].to_owned()),
+            _ => {}
         }
     }
-    std::env::var_os("GIBBON_CONFIG").map(PathBuf::from)
+    None
+}
+
+/// Where the process that runs with the same options, environment and file serves its metrics.
+fn watched_at(arguments: &[OsString]) -> anyhow::Result<SocketAddr> {
+    let in_file = || {
+        let table: toml::Table = fs::read_to_string(config_file(arguments)?).ok()?.parse().ok()?;
+        Some(table.get("metrics")?.as_str()?.to_owned())
+    };
+    let named = given(arguments, "--metrics").or_else(|| std::env::var("GIBBON_METRICS").ok());
+    let address =
+        named.or_else(in_file).context("--probe asks at --metrics, which is not given")?;
+    address.parse().with_context(|| format!("--metrics {address:?} is not an ADDRESS:PORT"))
 }
 
 /// Puts the file's options behind the command line's, leaving out what a flag or the environment sets.
@@ -97,7 +144,7 @@ fn with_file(
     file: &Path,
     command: &clap::Command,
 ) -> anyhow::Result<Vec<OsString>> {
-    let text = std::fs::read_to_string(file)
+    let text = fs::read_to_string(file)
         .with_context(|| format!("cannot read the configuration file {}", file.display()))?;
     let table: toml::Table =
         text.parse().with_context(|| format!("{} is not valid TOML", file.display()))?;
@@ -166,7 +213,7 @@ pub fn stop_signals() -> mpsc::Receiver<()> {
 
 /// Names this host's clock: the kernel's boot id.
 pub fn host_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

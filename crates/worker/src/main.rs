@@ -4,7 +4,6 @@ mod child;
 mod drain;
 mod feeder;
 mod links;
-mod machine;
 mod orders;
 mod outputs;
 mod segments;
@@ -28,6 +27,7 @@ use gibbon_control::{
     work::WorkerOffer,
 };
 use gibbon_media::{NodeId, Role};
+use gibbon_monitor::machine;
 use gibbon_net::{Certificates, Endpoint, Identity, close};
 use gibbon_worker::segment;
 

@@ -7,10 +7,11 @@ use std::{
 
 use gibbon_control::work::{InstanceReport, InstanceSpec, InstanceState, SocketReport};
 use gibbon_media::{InstanceId, NodeId};
+use gibbon_monitor::machine;
 use gibbon_relay::Relay;
 use gibbon_worker::ipc::InstanceStatus;
 
-use crate::{machine, orders::Segment, segments::Surroundings};
+use crate::{orders::Segment, segments::Surroundings};
 
 /// One segment.
 #[derive(Default)]

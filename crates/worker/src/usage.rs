@@ -7,11 +7,11 @@ use std::{
 };
 
 use gibbon_control::work::LinkReport;
+use gibbon_monitor::machine;
 use tokio::time::{Instant, interval};
 
 use crate::{
     links::{self, Links, Snapshot},
-    machine,
     segments::Segments,
 };
 

@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use crate::Page;
+
 /// Processor time of a process so far; `None` if there is no such process.
 pub fn processor_time(pid: u32) -> Option<Duration> {
     ticks_of_process(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(time)
@@ -15,12 +17,38 @@ pub fn machine_time() -> Option<(Duration, Duration)> {
 
 /// Memory that a process holds (resident set), in KiB.
 pub fn memory_kib(pid: u32) -> Option<u64> {
-    kib_of("VmRSS", &fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    value_of("VmRSS", &fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
 /// Memory of the machine, in MiB.
 pub fn total_memory_mib() -> Option<u64> {
-    Some(kib_of("MemTotal", &fs::read_to_string("/proc/meminfo").ok()?)? / 1024)
+    Some(value_of("MemTotal", &fs::read_to_string("/proc/meminfo").ok()?)? / 1024)
+}
+
+/// What this process takes, under the names that all Prometheus clients use.
+pub(crate) fn collect(page: &mut Page<'_>) {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    page.counter(
+        "process_cpu_seconds_total",
+        "Processor time used, user and system.",
+        processor_time(std::process::id()).map(|time| time.as_secs_f64()),
+    );
+    page.gauge(
+        "process_resident_memory_bytes",
+        "Memory held.",
+        value_of("VmRSS", &status).map(|kib| kib * 1024),
+    );
+    page.gauge("process_threads", "Threads.", value_of("Threads", &status));
+    let open = fs::read_dir("/proc/self/fd").map(Iterator::count);
+    page.gauge("process_open_fds", "Open file descriptors.", open.ok());
+    page.gauge("process_max_fds", "File descriptors it may open.", max_fds(&limits));
+}
+
+/// The soft limit; none where there is no limit.
+fn max_fds(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn time(ticks: u64) -> Duration {
@@ -45,7 +73,7 @@ fn ticks_of_machine(stat: &str) -> Option<(u64, u64)> {
     Some((all - idle, all))
 }
 
-fn kib_of(name: &str, text: &str) -> Option<u64> {
+fn value_of(name: &str, text: &str) -> Option<u64> {
     let mut lines = text.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     value.split_ascii_whitespace().next()?.parse().ok()
@@ -83,7 +111,15 @@ mod tests {
     #[test]
     fn memory_is_found_by_its_name() {
         let text = "VmRSSx:\t1 kB\nVmRSS:\t  512 kB\n";
-        assert_eq!(kib_of("VmRSS", text), Some(512));
-        assert_eq!(kib_of("VmSize", text), None);
+        assert_eq!(value_of("VmRSS", text), Some(512));
+        assert_eq!(value_of("VmSize", text), None);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let limits =
+            "Limit  Soft Limit  Hard Limit  Units\nMax open files     1024   4096   files\n";
+        assert_eq!(max_fds(limits), Some(1024));
+        assert_eq!(max_fds("Max open files     unlimited   unlimited   files\n"), None);
     }
 }
