@@ -10,9 +10,11 @@ mod watching;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use gibbon_control::{
     node::NodeAddress,
     portal::SessionTicket,
@@ -31,19 +33,19 @@ use gibbon_media::{
 };
 use gibbon_net::{
     Endpoint,
-    wire::{Accepted, RejectCode},
+    wire::{Accepted, MAX_FRAME, RejectCode},
 };
 use tokio::sync::mpsc;
 
 use crate::{
     edges::{Edges, Event, Failure, LegId},
+    happening::Happening,
     journal::Journal,
     playing::Playing,
     seen::Seen,
     settings::Settings,
     spare::Spare,
     stage::{Arrival, Snapshot, Stage},
-    words,
 };
 use idle::{Idle, Without};
 use legs::Leg;
@@ -84,6 +86,7 @@ pub struct Engine<S> {
     idle: Idle,
     /// Edges that want to be left, and when they said so last.
     leaving: BTreeMap<NodeId, Duration>,
+    tick_at: Duration,
     report_at: Duration,
     playing: Option<Playing>,
     journal: Journal,
@@ -140,6 +143,7 @@ impl<S: Stage> Engine<S> {
             watching: Watching::default(),
             idle: Idle::default(),
             leaving: BTreeMap::new(),
+            tick_at: Duration::ZERO,
             report_at: Duration::ZERO,
             playing: None,
             journal: Journal::default(),
@@ -159,24 +163,27 @@ impl<S: Stage> Engine<S> {
     /// Plays until the duration is over, `stop` is done, or no edge could be had for too long.
     pub async fn play(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<Played<S>> {
         tokio::pin!(stop);
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let sleep = tokio::time::sleep_until(self.started.into());
+        tokio::pin!(sleep);
         let failure = loop {
-            let (deadline, mut ticked) = (self.next_deadline(), false);
+            let wake = (self.started + self.next_deadline()).into();
+            if sleep.deadline() != wake {
+                sleep.as_mut().reset(wake);
+            }
             tokio::select! {
                 event = self.events.recv() => {
                     if let Some(event) = event {
                         self.network(event)?;
                     }
                 }
-                () = tokio::time::sleep_until((self.started + deadline).into()) => {}
-                _ = tick.tick() => ticked = true,
+                () = &mut sleep => {}
                 () = &mut stop => break None,
             }
             // What has arrived goes in before it is judged, and before what is due goes out.
             self.network_waiting()?;
-            if ticked {
+            if self.now() >= self.tick_at {
                 self.tick();
+                self.tick_at = self.now() + TICK;
             }
             self.fire_timers();
             self.show_due();
@@ -203,9 +210,11 @@ impl<S: Stage> Engine<S> {
     }
 
     fn next_deadline(&self) -> Duration {
-        let due = self.playing.as_ref().and_then(|playing| playing.merger.next_deadline());
-        let timer = self.timers.values().min().copied();
-        due.into_iter().chain(timer).min().unwrap_or(self.now() + TICK)
+        // Where nobody watches, what is due is looked at with the next tick, at the latest.
+        let watched = self.playing.as_ref().filter(|_| self.stage.wants_media());
+        let due = watched.and_then(|playing| playing.merger.next_deadline());
+        let timers = self.timers.values().copied();
+        due.into_iter().chain(timers).fold(self.tick_at, Duration::min)
     }
 
     // --- from the network ---
@@ -296,14 +305,14 @@ impl<S: Stage> Engine<S> {
             return;
         }
         let LegId { description, edge, .. } = leg.clone();
-        self.stage.told(self.now(), &format!("{description} of {edge}: {why}"));
+        self.happened(Happening::Refused { description, edge: &edge, why: &why });
         self.idle.refused(description, why, code == Some(RejectCode::Full));
         self.tell_hands(HandEvent::Rejected { description, edge });
     }
 
     fn closed(&mut self, edge: NodeId, why: &str) {
         let now = self.now();
-        self.stage.told(now, &format!("connection to {edge} closed: {why}"));
+        self.happened(Happening::Closed { edge: &edge, why });
         self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
         let legs: Vec<_> = self.legs.values().map(|l| l.id.clone()).collect();
         for leg in legs.into_iter().filter(|leg| leg.edge == edge) {
@@ -320,7 +329,11 @@ impl<S: Stage> Engine<S> {
         if index == 0 && header.medium == Medium::Video {
             playing.latencies.group(ChainKey::new(description, header), header, time);
         }
-        let admission = playing.merger.handle_frame(at, description, header, index, frame.clone());
+        let kept = match header.medium {
+            Medium::Video | Medium::Audio if !self.stage.wants_media() => emptied(&frame),
+            _ => frame.clone(),
+        };
+        let admission = playing.merger.handle_frame(at, description, header, index, kept);
         let edge = &leg.edge;
         let arrival = Arrival { at, edge, description, header, index, frame: &frame, admission };
         self.stage.arrived(arrival);
@@ -375,7 +388,7 @@ impl<S: Stage> Engine<S> {
         // Orders come over every connection that is alive.
         if self.newest_order < Some(order.order()) {
             self.newest_order = Some(order.order());
-            self.stage.told(self.now(), &words::of_order(&order));
+            self.happened(Happening::Ordered(&order));
         }
         let description = match &order {
             ToClient::Attach { description, .. } | ToClient::Return { description, .. } => {
@@ -413,6 +426,10 @@ impl<S: Stage> Engine<S> {
     }
 
     // --- to the viewer ---
+
+    fn happened(&mut self, happening: Happening<'_>) {
+        self.stage.happened(self.started.elapsed(), happening);
+    }
 
     fn show_due(&mut self) {
         let now = self.now();
@@ -492,6 +509,13 @@ impl<S: Stage> Engine<S> {
         });
         Ok(Played { seen, stage: self.stage, failure })
     }
+}
+
+/// A frame whose payload is as long, but takes no memory of its own.
+fn emptied(frame: &Frame) -> Frame {
+    static NOTHING: LazyLock<&[u8]> = LazyLock::new(|| vec![0; MAX_FRAME].leak());
+    let length = frame.payload.len().min(NOTHING.len());
+    Frame { payload: Bytes::from_static(&NOTHING[..length]), time: frame.time, flags: frame.flags }
 }
 
 fn key(leg: &LegId) -> (Description, NodeId) {

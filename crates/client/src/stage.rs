@@ -5,9 +5,17 @@ use std::time::{Duration, Instant};
 use gibbon_mdc::{Admission, Merger, Shown, Stats};
 use gibbon_media::{Catalog, Cue, Description, Frame, GroupHeader, MediaTime, NodeId};
 
+use crate::happening::Happening;
+
 /// What shows a session, or does with it whatever there is to do. Every method does nothing unless it is
 /// written: a stage that only counts is short. None may block, for the session's time goes on.
 pub trait Stage {
+    /// Whether pictures and sound are wanted at their deadlines. Else payload is only seen as it
+    /// [arrives](Self::arrived), and what was due is told some milliseconds later; verdicts are the same.
+    fn wants_media(&self) -> bool {
+        false
+    }
+
     /// The stream is known; playback begins at `position`. Deadlines count from `started`.
     fn begin(
         &mut self,
@@ -45,9 +53,9 @@ pub trait Stage {
         let _ = cue;
     }
 
-    /// Something has happened that people may want to know, `now` after session start.
-    fn told(&mut self, now: Duration, text: &str) {
-        let _ = (now, text);
+    /// Something has happened, `now` after session start.
+    fn happened(&mut self, now: Duration, happening: Happening<'_>) {
+        let _ = (now, happening);
     }
 
     /// Whether [`update`](Self::update) is wanted `now` after session start; asked at every tick.

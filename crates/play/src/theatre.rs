@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gibbon_client::{Snapshot, Stage};
+use gibbon_client::{Happening, Snapshot, Stage};
 use gibbon_mdc::{Candidate, ChainKey, Merger, Picture, Rendition, Shown};
 use gibbon_media::{Catalog, Cue, Frame, FrameNumber, MediaTime};
 
@@ -128,6 +128,10 @@ fn pictures(candidate: Candidate) -> impl Iterator<Item = Picture> {
 }
 
 impl Stage for Theatre {
+    fn wants_media(&self) -> bool {
+        true
+    }
+
     fn begin(
         &mut self,
         catalog: &Catalog,
@@ -182,8 +186,10 @@ impl Stage for Theatre {
         self.recording.iter_mut().for_each(|recording| recording.text(cue.clone()));
     }
 
-    fn told(&mut self, now: Duration, text: &str) {
-        self.view.event(now, text);
+    fn happened(&mut self, now: Duration, happening: Happening<'_>) {
+        if let Some(words) = happening.words() {
+            self.view.event(now, &words);
+        }
     }
 
     fn wants_update(&self, now: Duration) -> bool {

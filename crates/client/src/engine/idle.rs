@@ -7,7 +7,7 @@ use gibbon_handoff::client::Event as HandEvent;
 use gibbon_media::{Description, MediaTime, NodeId};
 
 use super::{Engine, FIRST_LEGS_WITHIN};
-use crate::{downlink, stage::Stage};
+use crate::{downlink, happening::Happening, stage::Stage};
 
 /// An idle description is taken back after a time between these, chosen anew each time, so that not all
 /// clients of an edge ask at once.
@@ -106,8 +106,8 @@ impl<S: Stage> Engine<S> {
             let from = self.watching.newest(description);
             self.playing.iter_mut().for_each(|playing| playing.merger.choose_one(from));
         }
-        if let Some(words) = self.idle.words()[description.index()] {
-            self.stage.told(self.now(), &format!("description {description} {words}"));
+        if let Some(why) = self.idle.words()[description.index()] {
+            self.happened(Happening::Without { description, why });
         }
     }
 
@@ -167,7 +167,7 @@ impl<S: Stage> Engine<S> {
         if let Some(edge) = self.hands.legs()[description.index()].clone() {
             let now = self.now();
             self.journal.recovered(now, description, &edge);
-            self.stage.told(now, &format!("description {description} from {edge} again"));
+            self.happened(Happening::Again { description, edge: &edge });
             self.is_back(description, &edge);
         }
     }

@@ -13,7 +13,7 @@ use gibbon_media::{Description, GroupId, MediaTime, NodeId};
 use gibbon_net::wire::Start;
 
 use super::{Engine, FIRST_LEGS_WITHIN, key};
-use crate::{edges::LegId, playing::Playing, stage::Stage, words};
+use crate::{edges::LegId, happening::Happening, playing::Playing, stage::Stage};
 
 /// A leg at an edge that is not connected gets this much longer.
 const CONNECT_WITHIN: Duration = Duration::from_millis(500);
@@ -96,9 +96,7 @@ impl<S: Stage> Engine<S> {
     fn note(&mut self, note: &Note) {
         let now = self.now();
         self.journal.note(now, note);
-        if let Some(text) = words::of_note(note) {
-            self.stage.told(now, &text);
-        }
+        self.happened(Happening::Done(note));
         match note {
             Note::Attached { description, edge, .. } => self.is_back(*description, edge),
             Note::Recovering { description, .. } => self.idle.begin_search(*description),

@@ -11,6 +11,7 @@ use crate::{
     complaints::Complaints,
     downlink::{self, Downlink, Seen, Step},
     ears::Ears,
+    happening::Happening,
     spare::Change,
     stage::Stage,
 };
@@ -311,7 +312,7 @@ impl<S: Stage> Engine<S> {
         let now = self.now();
         self.spare.iter_mut().for_each(|spare| spare.failed(now, &edge));
         if self.leaving.insert(edge.clone(), now).is_none() {
-            self.stage.told(now, &format!("{edge} wants to be left"));
+            self.happened(Happening::Leaving { edge: &edge });
         }
         let next = Description::BOTH.map(|description| self.first_not_begun(description));
         self.tell_hands(HandEvent::GoAway { edge, next });
