@@ -6,6 +6,7 @@ pub mod drain;
 pub mod failpoint;
 pub mod grant;
 pub mod link;
+pub mod metrics;
 pub mod node;
 pub mod portal;
 pub mod process;

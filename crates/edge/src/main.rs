@@ -5,6 +5,7 @@ mod coordinator;
 mod drain;
 mod edge;
 mod leg;
+mod metrics;
 mod passing;
 mod reports;
 mod server;
@@ -125,6 +126,7 @@ fn start() -> anyhow::Result<ExitCode> {
 
 async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let signals = process::stop_signals();
+    let monitor = options.common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Edge };
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
@@ -154,6 +156,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     tracing::info!(id = %edge.id, listen = %bound, "edge is up");
     tokio::spawn(log_state(edge.clone()));
     let serving = tokio::spawn(server::run(edge.clone(), endpoint.clone()));
+    metrics::show(&monitor, &edge, capacity, link.connected.clone());
     let end = drain::run(edge, by_signal, signals, link.connected).await;
     endpoint.close(close::LEAVING, "the edge is leaving").await;
     serving.await.context("the server task failed")?;

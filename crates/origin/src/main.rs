@@ -1,6 +1,7 @@
 //! gibbon-origin: takes media in, codes it into two descriptions, publishes them.
 
 mod measure;
+mod metrics;
 mod server;
 mod source;
 
@@ -152,6 +153,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     if options.framehash.is_some() && options.stream.len() != 1 {
         bail!("--framehash needs exactly one --stream");
     }
+    let monitor = options.common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Origin };
     let certificates = Certificates::in_folder(&options.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
@@ -180,6 +182,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     // An origin takes no orders: what the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
     tracing::info!(id = %identity.id, listen = %bound, "origin is up");
+    metrics::show(&monitor, &origin, link.connected);
     let serving = tokio::spawn(server::run(origin, endpoint.clone()));
     let ended = tokio::select! {
         () = process::stop_signal() => Ok(()),

@@ -26,6 +26,11 @@ impl Origin {
         Arc::new(Self { sources, downstreams: Subscribers::default() })
     }
 
+    /// What it publishes.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.values()
+    }
+
     /// For the coordinator.
     pub fn report(&self) -> NodeReport {
         let mut streams: Vec<_> = self.sources.values().map(|s| s.catalog.clone()).collect();

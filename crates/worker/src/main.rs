@@ -4,6 +4,7 @@ mod child;
 mod drain;
 mod feeder;
 mod links;
+mod metrics;
 mod orders;
 mod outputs;
 mod segments;
@@ -173,6 +174,7 @@ fn start() -> anyhow::Result<ExitCode> {
 
 async fn run(options: Run) -> anyhow::Result<ExitCode> {
     let signals = process::stop_signals();
+    let monitor = options.common.monitor().await?;
     let offer = offer(&options)?;
     if !options.font.is_file() {
         let font = options.font.display();
@@ -199,6 +201,7 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
     worker.start(link.to_coordinator, link.from_coordinator);
     tracing::info!(id = %worker.id, listen = %bound, "worker is up");
     let serving = tokio::spawn(server::run(worker.clone(), endpoint.clone()));
+    metrics::show(&monitor, &worker, link.connected);
     let by_signal = Draining {
         within_ms: u64::from(options.drain_deadline) * 1000,
         rate: DRAIN_RATE,

@@ -45,7 +45,7 @@ pub struct Machine {
 /// One worker.
 pub struct Worker {
     pub id: NodeId,
-    offer: WorkerOffer,
+    pub offer: WorkerOffer,
     components: BTreeSet<String>,
     assets: PathBuf,
     network: Arc<Network>,

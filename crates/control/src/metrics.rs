@@ -1,0 +1,57 @@
+//! Metrics that edges, origins and workers have alike, read out of what they report to the coordinator.
+
+use gibbon_media::NodeId;
+use gibbon_monitor::{Page, Sample};
+
+use crate::node::{NodeReport, UpstreamReport};
+
+/// Shows what every node has; `connected` says whether the coordinator is there.
+pub fn collect(page: &mut Page<'_>, report: &NodeReport, connected: bool) {
+    page.gauge("gibbon_coordinator_connected", "Whether the coordinator is there.", [connected]);
+    page.gauge(
+        "gibbon_draining",
+        "Whether the node is being emptied.",
+        [report.draining.is_some()],
+    );
+    page.gauge(
+        "gibbon_downstreams",
+        "Subscriptions that other nodes have here.",
+        [report.downstreams],
+    );
+    upstreams(page, &report.upstreams);
+}
+
+fn upstreams(page: &mut Page<'_>, upstreams: &[UpstreamReport]) {
+    let each = || upstreams.iter();
+    page.gauge(
+        "gibbon_upstreams",
+        "Descriptions that are pulled, by whether there is a source to pull from.",
+        [true, false].map(|fed| {
+            let count = each().filter(|upstream| upstream.source.is_some() == fed).count();
+            Sample::new([("state", &if fed { "fed" } else { "looking" })], count)
+        }),
+    );
+    page.gauge(
+        "gibbon_upstream_subscribers",
+        "Viewers and nodes that a description is pulled for.",
+        each().map(|u| {
+            let labels: [(_, &dyn std::fmt::Display); 2] =
+                [("stream", &u.stream), ("description", &u.description)];
+            Sample::new(labels, u.subscribers)
+        }),
+    );
+    let received = each().flat_map(|upstream| {
+        upstream.received.iter().map(move |received| (upstream, &received.source, received.bytes))
+    });
+    page.counter(
+        "gibbon_upstream_received_bytes_total",
+        "Payload that has come of a description, by the node it came from.",
+        received.map(|(upstream, source, bytes): (_, &NodeId, _)| {
+            let UpstreamReport { stream, description, .. } = upstream;
+            Sample::new(
+                [("stream", stream), ("description", description), ("source", source)],
+                bytes,
+            )
+        }),
+    );
+}

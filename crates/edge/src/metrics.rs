@@ -1,0 +1,66 @@
+//! What an edge shows of itself.
+
+use std::sync::Arc;
+
+use gibbon_control::metrics;
+use gibbon_media::Description;
+use gibbon_monitor::{Monitor, Page, Sample};
+use tokio::sync::watch;
+
+use crate::{admission::Capacity, edge::Edge};
+
+/// Bytes per second of a kbit/s.
+const KBPS: u64 = 1000 / 8;
+
+/// Shows `edge` from now on, which has begun to serve; `connected` says whether the coordinator is there.
+pub fn show(
+    monitor: &Monitor,
+    edge: &Arc<Edge>,
+    capacity: Capacity,
+    connected: watch::Receiver<bool>,
+) {
+    let shown = edge.clone();
+    monitor.collect(move |page| collect(page, &shown, capacity, *connected.borrow()));
+    let drain = edge.drain.clone();
+    monitor.ready_unless(move || match drain.is_draining() {
+        true => Err("it is being emptied".into()),
+        false => Ok(()),
+    });
+}
+
+fn collect(page: &mut Page<'_>, edge: &Edge, capacity: Capacity, connected: bool) {
+    let report = edge.report();
+    metrics::collect(page, &report, connected);
+    let legs = Description::BOTH.map(|description| {
+        let with = report.sessions.iter().filter(|session| session.legs.contains(&description));
+        Sample::new([("description", &description)], with.count())
+    });
+    page.gauge("gibbon_edge_legs", "Legs that are served.", legs);
+    page.counter(
+        "gibbon_edge_legs_ended_total",
+        "Legs that have ended, however.",
+        [edge.sessions.departed()],
+    );
+    page.gauge(
+        "gibbon_edge_sessions",
+        "Sessions of which anything is held, be it a prefetch.",
+        [edge.sessions.count()],
+    );
+    page.gauge(
+        "gibbon_edge_viewer_connections",
+        "Sessions whose client is connected.",
+        [report.sessions.len()],
+    );
+    page.gauge("gibbon_edge_capacity_legs", "Legs that it carries at once.", [capacity.legs]);
+    page.gauge(
+        "gibbon_edge_sending_bytes",
+        "What its legs take per second, by the rates at which their descriptions arrive.",
+        [report.kbps * KBPS],
+    );
+    page.gauge(
+        "gibbon_edge_capacity_bytes",
+        "What it can send per second, if that is limited.",
+        capacity.kbps.map(|kbps| kbps * KBPS),
+    );
+    page.gauge("gibbon_cache_bytes", "Payload held in caches.", [edge.relays.cached_bytes()]);
+}
