@@ -1,7 +1,9 @@
 //! QUIC endpoints: what nodes and viewers listen and connect with.
 
+mod viewers;
+
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +25,7 @@ use crate::{
     reset,
     wire::ALPN,
 };
+pub use viewers::Viewers;
 
 /// Codes a connection or stream is closed with; `docs/wire.md` lists them.
 pub mod close {
@@ -143,14 +146,7 @@ impl Endpoint {
     /// A viewer's endpoint: no certificate of its own, trusts `authority`. Reaches edges over IPv6 as over IPv4,
     /// where the host has both.
     pub fn viewer(authority: CertificateDer<'static>) -> Result<Self, EndpointError> {
-        let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let client = client_tls(Arc::new(roots(authority)?))?.with_no_client_auth();
-        let mut quinn = quinn::Endpoint::client(both)
-            .or_else(|_| quinn::Endpoint::client(address))
-            .map_err(|source| EndpointError::Bind { address, source })?;
-        quinn.set_default_client_config(client_config(client)?);
-        Ok(Self { quinn })
+        Viewers::new(authority)?.open()
     }
 
     /// Connects to the node `to` at `address`; fails unless its certificate names it so.

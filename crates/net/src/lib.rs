@@ -11,5 +11,5 @@ pub mod serving;
 pub mod subscribe;
 pub mod wire;
 
-pub use endpoint::{Endpoint, close};
+pub use endpoint::{Endpoint, Viewers, close};
 pub use identity::{Certificates, Identity, Peer};
