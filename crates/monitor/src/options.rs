@@ -9,6 +9,8 @@ use crate::{Monitor, Probe, otlp::Collector};
 
 /// How a process is watched.
 #[derive(Debug, Clone, clap::Args)]
+// Without a group of arguments, which would be called like that of the binary's own `Options`.
+#[group(skip)]
 pub struct Options {
     /// Serve /metrics (OpenMetrics), /health and /ready over HTTP on this address, as 127.0.0.1:9464 [default: off]
     #[arg(long, env = "GIBBON_METRICS", value_name = "ADDRESS", global = true)]
