@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     edges::{Edges, Event, Failure, LegId},
+    gaps::Gaps,
     happening::Happening,
     journal::Journal,
     playing::Playing,
@@ -90,6 +91,7 @@ pub struct Engine<S> {
     report_at: Duration,
     playing: Option<Playing>,
     journal: Journal,
+    gaps: Gaps,
     stage: S,
     stream: StreamName,
     session: SessionId,
@@ -147,6 +149,7 @@ impl<S: Stage> Engine<S> {
             report_at: Duration::ZERO,
             playing: None,
             journal: Journal::default(),
+            gaps: Gaps::default(),
             stage,
             stream,
             session: ticket.session,
@@ -378,13 +381,15 @@ impl<S: Stage> Engine<S> {
         }
     }
 
-    fn order(&mut self, Order { order, edge, grant, standbys }: Order) {
+    fn order(&mut self, Order { order, edge, grant, standbys, under_way_ms }: Order) {
         self.edges.learn(&edge.id, edge.address);
         self.remember(edge.id.clone());
         if let Some(grant) = grant {
             self.renew(grant, standbys);
         }
         self.journal.order(&order);
+        let under_way = Duration::from_millis(under_way_ms);
+        self.gaps.touched(self.now(), order.order().handoff, under_way);
         // Orders come over every connection that is alive.
         if self.newest_order < Some(order.order()) {
             self.newest_order = Some(order.order());
@@ -440,6 +445,7 @@ impl<S: Stage> Engine<S> {
                     self.stage.show(&playing.merger, shown);
                     playing.show(shown);
                     self.journal.shown(shown.deadline, playing.interval(), shown.verdict);
+                    self.gaps.shown(shown, playing.interval());
                 }
                 Due::Audio(Sound::Packet { frame, .. }) => {
                     playing.hear(now, frame.time);
@@ -485,6 +491,8 @@ impl<S: Stage> Engine<S> {
 
     async fn finish(mut self, failure: Option<String>) -> anyhow::Result<Played<S>> {
         let duration = self.now();
+        self.gaps.close();
+        self.report(self.hands.report());
         self.events.close();
         self.edges.close_all().await;
         let seen = self.playing.map(|mut playing| {

@@ -188,6 +188,11 @@ impl Journal {
         }
     }
 
+    /// Legs that were lost and found again without an order.
+    pub fn recovered_legs(&self) -> u64 {
+        self.recoveries.iter().filter(|recovery| recovery.attached_ms.is_some()).count() as u64
+    }
+
     /// A frame was shown for `length`.
     pub fn shown(&mut self, deadline: Duration, length: Duration, verdict: Verdict) {
         let (from_ms, to_ms) = (ms(deadline), ms(deadline + length));

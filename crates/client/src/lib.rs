@@ -15,6 +15,7 @@ mod downlink;
 mod ears;
 mod edges;
 mod engine;
+mod gaps;
 mod happening;
 mod journal;
 mod latency;

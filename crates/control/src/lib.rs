@@ -13,6 +13,7 @@ pub mod process;
 pub mod report;
 pub mod services;
 pub mod session;
+pub mod viewing;
 pub mod work;
 
 pub use address::HostAddress;

@@ -4,7 +4,7 @@ use gibbon_handoff::{Reason, Report, ToClient};
 use gibbon_media::{Description, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::address::NodeAddress;
+use crate::{address::NodeAddress, viewing::Viewing};
 
 /// What a client says to an edge.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +30,16 @@ pub struct ClientReport {
     /// Legs past probation that are bad.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<Complaint>,
+    /// What its viewer has been shown; none before the first frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewing: Option<Viewing>,
+}
+
+impl ClientReport {
+    /// How the hands stand: with no complaints, and nothing shown yet.
+    pub fn new(hands: Report) -> Self {
+        Self { hands, complaints: Vec::new(), viewing: None }
+    }
 }
 
 /// A leg is bad, and its client does not leave it at once.
@@ -107,4 +117,7 @@ pub struct Order {
     /// The standbys that the fresh grant names, and where they are.
     #[serde(default)]
     pub standbys: Vec<NodeAddress>,
+    /// How long ago the hand-off was selected when the order was given, in ms.
+    #[serde(default)]
+    pub under_way_ms: u64,
 }

@@ -149,6 +149,12 @@ impl Handoffs {
         self.running.get(&session).map(|running| running.info.handoff)
     }
 
+    /// For how long the hand-off of a session has been under way; nothing if none is.
+    pub fn under_way(&self, now: MediaTime, session: SessionId) -> Duration {
+        let selected = self.running.get(&session).and_then(|r| r.info.progress.first());
+        selected.map_or(Duration::ZERO, |step| now.since(MediaTime(step.at_us)))
+    }
+
     /// How many are under way.
     pub fn running(&self) -> usize {
         self.running.len()

@@ -234,7 +234,7 @@ impl Edge {
             }
             ToNode::Client { session, order } => {
                 let hands = self.client.lock().unwrap().carry_out(&order.order);
-                let report = ClientReport { hands, complaints: vec![] };
+                let report = ClientReport::new(hands);
                 vec![FromNode::Client { session, report }]
             }
             _ => Vec::new(),

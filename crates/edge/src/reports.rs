@@ -42,9 +42,9 @@ mod tests {
 
     #[test]
     fn the_first_report_goes_at_once_and_of_a_flood_the_newest_a_little_later() {
-        let report = |revision| ClientReport {
-            hands: Report { revision, legs: [None, None], order: None, answer: None },
-            complaints: Vec::new(),
+        let report = |revision| {
+            let hands = Report { revision, legs: [None, None], order: None, answer: None };
+            ClientReport::new(hands)
         };
         let (mut reports, now) = (Reports::default(), Instant::now());
         assert_eq!(reports.due(now), None);

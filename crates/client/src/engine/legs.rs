@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gibbon_control::session::ClientReport;
+use gibbon_control::{session::ClientReport, viewing::Viewing};
 use gibbon_handoff::{
     Report,
     client::{Action, Event as HandEvent, Note, Start as HandStart},
@@ -106,8 +106,27 @@ impl<S: Stage> Engine<S> {
     }
 
     pub(super) fn report(&mut self, hands: Report) {
-        let complaints = self.watching.complaints.list(self.now());
-        self.edges.report(&ClientReport { hands, complaints });
+        if let Some(answer) = &hands.answer {
+            self.gaps.answered(self.now(), answer);
+        }
+        self.edges.report(&self.report_of(hands));
+    }
+
+    /// How things stand, with what the viewer has seen.
+    pub(super) fn report_of(&self, hands: Report) -> ClientReport {
+        let now = self.now();
+        let complaints = self.watching.complaints.list(now);
+        let viewing = self.playing.as_ref().map(|playing| {
+            let stats = playing.merger.stats();
+            Viewing {
+                frames: stats.frames,
+                freezes: stats.freezes.count,
+                audio_gap_ms: stats.audio.gap_ms,
+                recoveries: self.journal.recovered_legs(),
+                handoffs: self.gaps.list(now, playing.playout_delay()),
+            }
+        });
+        ClientReport { hands, complaints, viewing }
     }
 
     /// What still comes from there is of no use.

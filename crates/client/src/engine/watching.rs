@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gibbon_control::session::ClientReport;
 use gibbon_handoff::{Reason, client::Event as HandEvent, watch::Verdict};
 use gibbon_media::{Description, MediaTime, NodeId};
 
@@ -126,8 +125,7 @@ impl<S: Stage> Engine<S> {
     fn probe(&mut self, now: Duration) {
         for edge in self.watching.ears.probe(now) {
             if self.legs.keys().any(|(_, at)| *at == edge) {
-                let (hands, complaints) = (self.hands.report(), self.watching.complaints.list(now));
-                self.edges.report_to(&edge, ClientReport { hands, complaints });
+                self.edges.report_to(&edge, self.report_of(self.hands.report()));
             }
         }
     }

@@ -252,7 +252,8 @@ impl Manager {
             standbys = self.addresses(&named);
             grant = self.grant(now, id, named).ok();
         }
-        let order = Order { order, edge: address, grant, standbys };
+        let under_way_ms = self.handoffs.under_way(now, id).as_millis() as u64;
+        let order = Order { order, edge: address, grant, standbys, under_way_ms };
         let message = ToNode::Client { session: id, order };
         through.into_iter().map(|node| Output::ToNode { node, message: message.clone() }).collect()
     }

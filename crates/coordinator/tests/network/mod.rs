@@ -195,7 +195,7 @@ impl Network {
         answer: Option<FromClient>,
     ) {
         let hands = Report { revision, legs, order, answer };
-        let report = ClientReport { hands, complaints: vec![] };
+        let report = ClientReport::new(hands);
         self.says("edge-a", FromNode::Client { session, report }).unwrap();
     }
 
@@ -271,7 +271,7 @@ impl Network {
         };
         let complaints = bad.iter().map(complaint).collect();
         let hands = Report { revision, legs, order: None, answer: None };
-        let report = ClientReport { hands, complaints };
+        let report = ClientReport { complaints, ..ClientReport::new(hands) };
         self.says("edge-a", FromNode::Client { session, report }).unwrap();
     }
 

@@ -374,7 +374,7 @@ impl Viewer {
             order: None,
             answer: None,
         };
-        let report = FromViewer::Report(ClientReport { hands, complaints: Vec::new() });
+        let report = FromViewer::Report(ClientReport::new(hands));
         self.session.send_json(&report).await.unwrap();
     }
 

@@ -116,7 +116,7 @@ pub async fn edge(
     }
     let legs = ticket.edges.each_ref().map(|edge| Some(edge.id.clone()));
     let hands = gibbon_handoff::Report { revision: 1, legs, order: None, answer: None };
-    let report = FromViewer::Report(ClientReport { hands, complaints: Vec::new() });
+    let report = FromViewer::Report(ClientReport::new(hands));
     for (session, _) in &mut streams {
         session.send_json(&report).await?;
     }
