@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     node::{Draining, Location, NodeAddress, UpstreamReport},
     services::{ComponentMove, ServiceState},
+    viewing::ViewerGap,
     work::{LinkReport, WorkerOffer},
 };
 
@@ -289,6 +290,9 @@ pub struct HandoffInfo {
     /// Why it was rolled back or failed.
     #[schema(value_type = Option<String>)]
     pub reason: Option<Reason>,
+    /// What it has cost the viewer, by the client's own account; none before that has come.
+    #[serde(default)]
+    pub viewer_gap: Option<ViewerGap>,
     /// What happened when.
     pub progress: Vec<ProgressInfo>,
 }

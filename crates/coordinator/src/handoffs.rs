@@ -12,6 +12,8 @@ use gibbon_handoff::{
     timers::CoordinatorTimer,
 };
 use gibbon_media::{Description, HandoffId, MediaTime, NodeId, SessionId};
+use gibbon_monitor::otlp;
+use tracing::field::Empty;
 
 /// Ended hand-offs that are remembered.
 pub const MAX_HISTORY: usize = 1000;
@@ -48,6 +50,8 @@ pub enum Effect {
 /// A hand-off that has ended.
 #[derive(Debug)]
 pub struct Ended {
+    /// Which.
+    pub handoff: HandoffId,
     /// Whose.
     pub session: SessionId,
     /// Why it was begun.
@@ -60,6 +64,14 @@ pub struct Ended {
     pub last_to: Option<NodeId>,
 }
 
+/// One that has ended.
+#[derive(Debug)]
+struct Past {
+    info: HandoffInfo,
+    /// Whether all that it has cost the viewer has been told.
+    settled: bool,
+}
+
 #[derive(Debug)]
 struct Running {
     executor: Executor,
@@ -68,13 +80,15 @@ struct Running {
     group: Duration,
     timer: Option<(CoordinatorTimer, MediaTime)>,
     span: tracing::Span,
+    /// Of the crossing of each description.
+    steps: [Option<tracing::Span>; 2],
 }
 
 /// All hand-offs; at most one per session is running.
 #[derive(Debug, Default)]
 pub struct Handoffs {
     running: BTreeMap<SessionId, Running>,
-    ended: VecDeque<HandoffInfo>,
+    ended: VecDeque<Past>,
     /// Above every step of every hand-off that has ended. So the steps of one session rise from hand-off
     /// to hand-off, also where the session was out of sight in between.
     next_step: u64,
@@ -98,10 +112,14 @@ impl Handoffs {
         let (executor, actions) = begun;
         let plan = executor.plan();
         let (handoff, session) = (plan.handoff, plan.session);
-        let span = tracing::info_span!("handoff", %handoff, %session, stream = %plan.stream);
+        let span = tracing::info_span!(
+            otlp::HANDOFF,
+            %handoff, %session, stream = %plan.stream, cause = ?plan.cause, outcome = Empty
+        );
         span.in_scope(|| tracing::info!(cause = ?plan.cause, why = selection, "hand-off"));
         let info = describe(plan, selection);
-        let mut running = Running { executor, info, group, timer: None, span };
+        let steps = [None, None];
+        let mut running = Running { executor, info, group, timer: None, span, steps };
         let mut effects = Vec::new();
         running.carry_out(now, actions, &mut effects);
         let info = running.info.clone();
@@ -123,7 +141,7 @@ impl Handoffs {
             if self.ended.len() == MAX_HISTORY {
                 self.ended.pop_front();
             }
-            self.ended.push_back(ended.info);
+            self.ended.push_back(Past { info: ended.info, settled: false });
         }
         effects
     }
@@ -202,20 +220,37 @@ impl Handoffs {
 
     /// One hand-off, running or remembered.
     pub fn find(&self, id: HandoffId) -> Option<&HandoffInfo> {
-        self.iter().find(|info| info.handoff == id)
+        self.iter().rev().find(|info| info.handoff == id)
+    }
+
+    /// The same, to be changed.
+    pub fn find_mut(&mut self, id: HandoffId) -> Option<&mut HandoffInfo> {
+        let ended = self.ended.iter_mut().rev().map(|past| &mut past.info);
+        let running = self.running.values_mut().map(|running| &mut running.info);
+        ended.chain(running).find(|info| info.handoff == id)
+    }
+
+    /// All that a hand-off that has ended has cost its viewer is known: whether it was not before.
+    pub fn settle(&mut self, id: HandoffId) -> bool {
+        let past = self.ended.iter_mut().rev().find(|past| past.info.handoff == id);
+        past.is_some_and(|past| !std::mem::replace(&mut past.settled, true))
     }
 
     /// All hand-offs, the newest ended last, then those running.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &HandoffInfo> {
-        self.ended.iter().chain(self.running.values().map(|running| &running.info))
+        self.ended
+            .iter()
+            .map(|past| &past.info)
+            .chain(self.running.values().map(|running| &running.info))
     }
 }
 
 impl Running {
     fn summary(&self) -> Ended {
-        let HandoffInfo { session, cause, outcome, reason, .. } = self.info;
+        let HandoffInfo { handoff, session, cause, outcome, reason, .. } = self.info;
         let sent = self.info.progress.iter().rev().find(|step| step.step == "prefetch_sent");
-        Ended { session, cause, outcome, reason, last_to: sent.and_then(|step| step.edge.clone()) }
+        let last_to = sent.and_then(|step| step.edge.clone());
+        Ended { handoff, session, cause, outcome, reason, last_to }
     }
 
     fn carry_out(&mut self, now: MediaTime, actions: Vec<Action>, out: &mut Vec<Effect>) {
@@ -250,6 +285,7 @@ impl Running {
                     Outcome::Failed { reason } => (HandoffOutcome::Failed, Some(reason)),
                 };
                 (self.info.outcome, self.info.reason) = (stands, reason);
+                self.span.record("outcome", stands.as_str());
                 self.tell(ProgressInfo { reason, ..step(now, stands.as_str()) }, out);
             }
         }
@@ -269,6 +305,7 @@ impl Running {
                 "hand-off"
             );
         });
+        self.trace(&progress);
         let (handoff, session) = (self.info.handoff, self.info.session);
         out.push(Effect::Event(PortalEvent::Handoff {
             handoff,
@@ -277,6 +314,25 @@ impl Running {
         }));
         if self.info.progress.len() < MAX_PROGRESS {
             self.info.progress.push(progress);
+        }
+    }
+
+    /// The crossing of a description lasts until its client holds it and its edge has settled.
+    fn trace(&mut self, progress: &ProgressInfo) {
+        let (handoff, before) = (self.info.handoff, &self.info.progress);
+        let Some(description) = progress.description else { return };
+        let step = &mut self.steps[description.index()];
+        let was = |name: &str| {
+            before.iter().any(|p| p.step == name && p.description == Some(description))
+        };
+        match progress.step.as_str() {
+            "prefetch_sent" if step.is_none() => {
+                let edge = progress.edge.as_ref().map(NodeId::as_str);
+                *step = Some(tracing::info_span!(otlp::STEP, %handoff, %description, edge));
+            }
+            "held" if was("settled") => *step = None,
+            "settled" if was("held") => *step = None,
+            _ => {}
         }
     }
 }
@@ -295,6 +351,7 @@ fn describe(plan: &Plan, selection: String) -> HandoffInfo {
         prefetch_info: plan.prefetch_info,
         outcome: HandoffOutcome::Running,
         reason: None,
+        viewer_gap: None,
         progress: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ pub mod choose;
 pub mod drain;
 pub mod handoffs;
 pub mod manager;
+pub mod metrics;
 pub mod nodes;
 pub mod orders;
 pub mod portal;

@@ -69,6 +69,7 @@ async fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
+    let monitor = options.common.monitor().await?;
     let certificates = Certificates::in_folder(&options.certs);
     let signer = GrantSigner::load_or_make(&certificates)
         .with_context(|| format!("no key to sign grants with in {}", options.certs.display()))?;
@@ -92,6 +93,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
         token = %token_file.display(),
         "the coordinator is ready"
     );
+    service.ask(|manager, _| monitor.register(|registry| manager.metrics().register(registry)));
+    let shown = service.clone();
+    monitor.collect(move |page| shown.ask(|manager, now| manager.collect(now, page)));
+    monitor.ready_unless(|| Ok(()));
     let router = portal::router(service.clone(), access);
     tokio::select! {
         () = nodes::serve(endpoint.clone(), service.clone()) => {}

@@ -5,6 +5,7 @@
 
 mod assignment;
 mod handoffs;
+mod metrics;
 mod nodes;
 mod services;
 mod sessions;
@@ -29,6 +30,7 @@ use crate::{
     catalogue::Catalogue,
     drain::Drains,
     handoffs::{Effect, Handoffs},
+    metrics::Metrics,
     orders::Orders,
     registry::{Expected, Registry},
     services::{MAX_SERVICES, Services},
@@ -174,6 +176,7 @@ pub struct Manager {
     swept: MediaTime,
     /// Hand-offs begun by itself.
     begun: u64,
+    metrics: Metrics,
 }
 
 impl Manager {
@@ -197,6 +200,7 @@ impl Manager {
             handled: MediaTime::default(),
             swept: MediaTime::default(),
             begun: 0,
+            metrics: Metrics::default(),
         }
     }
 

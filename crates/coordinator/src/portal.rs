@@ -76,6 +76,11 @@ pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
         .routes(routes!(events))
         .split_for_parts();
     let watchers = Arc::new(Semaphore::new(MAX_WATCHERS));
+    let metrics = service.ask(|manager, _| manager.metrics().clone());
+    let count = move |response: Response| {
+        metrics.answered(response.status().as_u16());
+        std::future::ready(response)
+    };
     router
         .route("/v1/openapi.json", routing::get(async move || Json(document)))
         .fallback(async || {
@@ -86,6 +91,7 @@ pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, error)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::map_response(count))
         .with_state(Portal { service, access, watchers })
 }
 

@@ -8,6 +8,7 @@ use std::{
 use gibbon_control::{
     node::{Location, SessionReport},
     session::{ClientReport, Complaint},
+    viewing::Viewing,
 };
 use gibbon_handoff::Report;
 use gibbon_media::{MediaTime, NodeId, Placement, Priority, SessionId, StreamName};
@@ -54,6 +55,9 @@ pub struct Session {
     heard: MediaTime,
     /// What the client complains of, and when it did.
     complaints: Vec<(Complaint, MediaTime)>,
+    /// What its viewer had been shown by the client's newest report; none before the first report where an earlier
+    /// start of the coordinator saw the session begin.
+    pub viewed: Option<Viewing>,
     /// Since when its legs are where they are.
     pub legs_since: MediaTime,
     /// Whether a hand-off of it has begun under this start of the coordinator.
@@ -114,6 +118,7 @@ impl Session {
             report: None,
             heard: now,
             complaints: Vec::new(),
+            viewed: None,
             legs_since: now,
             handed_off: false,
             care: Care::default(),
@@ -173,6 +178,7 @@ impl Sessions {
             priority,
             granted: Some((standbys, now)),
             placed: Some(edges),
+            viewed: Some(Viewing::default()),
             ..Session::new(stream, now)
         };
         self.tallies.count(&session, 1);

@@ -6,6 +6,7 @@ use gibbon_control::{
     node::{Draining, Location},
     portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, SessionModule, StreamInfo},
     process,
+    viewing::ViewerGap,
 };
 use gibbon_handoff::{Move, Reason};
 use gibbon_media::{MediaTime, NodeId, Role, StreamName};
@@ -138,18 +139,28 @@ pub fn chains(modules: impl Iterator<Item = (u8, String)>) -> String {
 
 /// `gibbonctl handoffs`.
 pub fn handoffs(handoffs: &[HandoffInfo]) -> String {
-    let heading = ["HAND-OFF", "SESSION", "MOVES", "OUTCOME", "TOOK", "WHY THAT EDGE"];
-    let row = |table: Table<6>, info: &HandoffInfo| {
+    let heading =
+        ["HAND-OFF", "SESSION", "MOVES", "OUTCOME", "TOOK", "VIEWER LOST", "WHY THAT EDGE"];
+    let row = |table: Table<7>, info: &HandoffInfo| {
         table.row([
             info.handoff.to_string(),
             info.session.to_string(),
             moves(&info.moves),
             with_reason(info.outcome.as_str().replace('_', " "), info.reason),
             format!("{} ms", took(info).as_millis()),
+            info.viewer_gap.map_or(NONE.into(), lost),
             info.selection.clone(),
         ])
     };
     handoffs.iter().fold(Table::new(heading), row).render("no hand-off")
+}
+
+/// What a viewer was not shown in full.
+fn lost(gap: ViewerGap) -> String {
+    let parts = [("frozen", gap.frozen_ms), ("side", gap.side_ms)];
+    let parts = parts.iter().filter(|(_, ms)| *ms > 0);
+    let parts: Vec<_> = parts.map(|(verdict, ms)| format!("{verdict} {ms} ms")).collect();
+    if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
 }
 
 /// A hand-off that has begun.
@@ -430,13 +441,15 @@ live/bbb  studio  -        alternating  640x360@24  yes    -     3"
             prefetch_info: InfoSender::Coordinator,
             outcome: HandoffOutcome::RolledBack,
             reason: Some(Reason::NotInTime),
+            viewer_gap: Some(ViewerGap { side_ms: 80, frozen_ms: 120, longest_ms: 120 }),
             progress: vec![progress("selected", 1000), progress("rolled_back", 4250)],
         };
         assert_eq!(
             handoffs(std::slice::from_ref(&info)).lines().nth(1).unwrap(),
             "0000000000000001  0000000000000002  1 edge-a -> edge-b, 0 edge-a -> edge-b  \
-             rolled back (not in time)  3250 ms  edge-b was asked for"
+             rolled back (not in time)  3250 ms  frozen 120 ms, side 80 ms  edge-b was asked for"
         );
+        assert_eq!(lost(ViewerGap::default()), "nothing");
         assert_eq!(outcome(&info), "rolled back (not in time) after 3250 ms");
     }
 

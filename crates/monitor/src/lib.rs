@@ -6,6 +6,7 @@
 //! its own.
 
 mod http;
+mod kept;
 pub mod machine;
 mod monitor;
 mod options;
@@ -15,6 +16,7 @@ mod probe;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use kept::{Counts, Durations};
 pub use monitor::Monitor;
 pub use options::Options;
 pub use page::{Page, Sample};

@@ -267,6 +267,9 @@ impl Manager {
     }
 
     fn ended(&mut self, now: MediaTime, ended: &Ended) {
+        if let Some(info) = self.handoffs.find(ended.handoff) {
+            self.metrics.ended(info);
+        }
         let Some(session) = self.sessions.get_mut(ended.session) else { return };
         let becomes = session.becomes.take();
         if ended.outcome == HandoffOutcome::Completed {

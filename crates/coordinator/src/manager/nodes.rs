@@ -160,6 +160,9 @@ impl Manager {
         if !self.sessions.client_reports(now, id, &report) {
             return Vec::new();
         }
+        if let Some(viewing) = &report.viewing {
+            self.viewed(id, viewing);
+        }
         // One bad leg is its edge's fault, and should the client leave it by itself it is not to be sent
         // back at once. Two are its own downlink's.
         if let ([complaint], Some(session)) = (&report.complaints[..], self.sessions.get_mut(id)) {

@@ -1,0 +1,63 @@
+//! Metrics that are kept because nothing else holds what they say: counts and distributions by label.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::{fmt::Display, sync::atomic::AtomicU64};
+
+type Labels = Vec<(&'static str, String)>;
+
+fn texts<const N: usize>(labels: [(&'static str, &dyn Display); N]) -> Labels {
+    labels.map(|(name, text)| (name, text.to_string())).into()
+}
+
+/// Counts of one name, by label. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Counts(Family<Labels, Counter<f64, AtomicU64>>);
+
+impl Counts {
+    /// Counts `n` more under these labels. Label values come from a small set: each makes a count of its own.
+    pub fn add<const N: usize>(&self, labels: [(&'static str, &dyn Display); N], n: f64) {
+        self.0.get_or_create(&texts(labels)).inc_by(n);
+    }
+
+    /// Shows it under `name`, without `_total`.
+    pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        match name.strip_suffix("_seconds") {
+            Some(name) => registry.register_with_unit(name, help, Unit::Seconds, self.0.clone()),
+            None => registry.register(name, help, self.0.clone()),
+        }
+    }
+}
+
+/// Distributions of durations of one name, by label. Clones are one.
+#[derive(Debug, Clone)]
+pub struct Durations(Family<Labels, Histogram, Buckets>);
+
+#[derive(Debug, Clone, Copy)]
+struct Buckets(&'static [f64]);
+
+impl prometheus_client::metrics::family::MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+impl Durations {
+    /// With buckets up to these bounds, in seconds, and one above.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Self(Family::new_with_constructor(Buckets(bounds)))
+    }
+
+    /// One more, of so many seconds.
+    pub fn observe<const N: usize>(&self, labels: [(&'static str, &dyn Display); N], seconds: f64) {
+        self.0.get_or_create(&texts(labels)).observe(seconds);
+    }
+
+    /// Shows it under `name`, which ends in `_seconds`.
+    pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        let name = name.strip_suffix("_seconds").unwrap_or(name);
+        registry.register_with_unit(name, help, Unit::Seconds, self.0.clone());
+    }
+}
