@@ -1,0 +1,383 @@
+//! Sessions of this process: real ones, of `gibbon-client`, that do not decode. Each is a viewer of its own, with
+//! a socket of its own and a ticket from the portal.
+//!
+//! ```text
+//!  invite ─▶ ticket ─▶ engine ── frames, verdicts, happenings ─▶ seat ─┬─▶ counts
+//!                                                                      └─▶ delays ◀── direct: the same frames,
+//!  end ─────────────▶ report                                                          straight from the source
+//! ```
+//!
+//! Every [`PROBE_EVERY`]th session is a probe: it shares a thread with the direct subscription alone, so that the
+//! time an edge adds to a frame is not mixed with the time that this process takes for a thousand others.
+
+mod counts;
+mod delays;
+mod direct;
+mod seat;
+mod ticket;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use gibbon_client::{Engine, Played, Seen, Settings};
+use gibbon_control::{
+    client::Portal,
+    portal::{SessionRequest, SessionTicket},
+    report::Report,
+};
+use gibbon_media::SessionId;
+use gibbon_net::{Endpoint, Viewers, close};
+use hdrhistogram::Histogram;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{Semaphore, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+pub use counts::{Count, Counts};
+use delays::Delays;
+use direct::Direct;
+pub use direct::Source;
+use seat::Seat;
+
+/// One in so many sessions is a probe.
+pub const PROBE_EVERY: u32 = 16;
+/// Requests to the portal at once.
+const MAX_ASKING: usize = 16;
+/// Sessions that have not ended this long after they were told to are given up.
+const END_WITHIN: Duration = Duration::from_secs(15);
+
+/// What sessions need.
+#[derive(Debug)]
+pub struct Options {
+    /// Where tickets come from.
+    pub portal: Portal,
+    /// The network's authority.
+    pub authority: CertificateDer<'static>,
+    /// How each is played.
+    pub settings: Settings,
+    /// Threads for all but the probes, at least one.
+    pub threads: usize,
+    /// Where the frames of the probes come from, for what edges add to their delay; synthetic streams only.
+    pub source: Option<Source>,
+}
+
+/// Sessions that watch until they are told to end. Not to be used or dropped within a tokio runtime: it has its
+/// own.
+#[derive(Debug)]
+pub struct Audience {
+    shared: Arc<Shared>,
+    crowd: Runtime,
+    probes: Runtime,
+    invitations: Mutex<Vec<AbortHandle>>,
+    invited: Mutex<u32>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    portal: Portal,
+    viewers: Viewers,
+    settings: Settings,
+    asking: Semaphore,
+    counts: Arc<Counts>,
+    delays: Arc<Delays>,
+    visits: Mutex<JoinSet<Visit>>,
+    guests: Mutex<Vec<Guest>>,
+    over: watch::Sender<bool>,
+}
+
+/// A session under way.
+#[derive(Debug)]
+struct Guest {
+    session: SessionId,
+    endpoint: Endpoint,
+    /// Ends it, when dropped or used.
+    _leave: oneshot::Sender<()>,
+    /// How often its address has changed.
+    moved: u32,
+}
+
+/// A session that is over.
+#[derive(Debug)]
+pub struct Visit {
+    /// Which, if the portal granted one.
+    pub session: Option<SessionId>,
+    /// What was seen, if anything came.
+    pub report: Option<Report>,
+    /// Why it ended, if not as told.
+    pub failure: Option<Failure>,
+    seen: Option<Seen>,
+}
+
+/// Why a session could not be had, or ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which kind.
+    pub kind: FailureKind,
+    /// For people.
+    pub why: String,
+}
+
+/// Kinds of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The portal granted no session.
+    NotGranted,
+    /// This process could not open a socket.
+    NoSocket,
+    /// Nothing came.
+    NothingPlayed,
+    /// It played until no edge could be had any more.
+    EdgesLost,
+    /// It did not end when it was told to.
+    DidNotEnd,
+}
+
+impl Failure {
+    fn new(kind: FailureKind, why: impl std::fmt::Display) -> Self {
+        Self { kind, why: why.to_string() }
+    }
+}
+
+/// What there is in the end.
+#[derive(Debug)]
+pub struct Ended {
+    /// All sessions.
+    pub visits: Vec<Visit>,
+    /// Counts of all together.
+    pub count: Count,
+    /// From when a frame was to be sent until it was there, in µs.
+    pub latency: Histogram<u64>,
+    /// How much later it was there than straight from the source, in µs: what the edges add.
+    pub edge_delay: Histogram<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).enable_all();
+    builder.build().with_context(|| format!("cannot start {threads} threads"))
+}
+
+impl Audience {
+    /// Nobody yet.
+    pub fn new(options: Options) -> anyhow::Result<Self> {
+        let threads = options.threads.max(1);
+        let (crowd, probes) = (runtime("sessions", threads)?, runtime("probes", 1)?);
+        let direct = options.source.map(|source| Direct::follow(&probes, source)).transpose()?;
+        let shared = Arc::new(Shared {
+            portal: options.portal,
+            viewers: Viewers::new(options.authority)?,
+            settings: options.settings,
+            asking: Semaphore::new(MAX_ASKING),
+            counts: Arc::default(),
+            delays: Arc::new(Delays::new(threads, direct)?),
+            visits: Mutex::default(),
+            guests: Mutex::default(),
+            over: watch::Sender::new(false),
+        });
+        let (invitations, invited) = (Mutex::default(), Mutex::default());
+        Ok(Self { shared, crowd, probes, invitations, invited })
+    }
+
+    /// So many more sessions come, so many each second. Returns at once.
+    pub fn invite(&self, request: SessionRequest, sessions: u32, per_second: f64) {
+        let shared = self.shared.clone();
+        let first = {
+            let mut invited = lock(&self.invited);
+            let first = *invited;
+            *invited += sessions;
+            first
+        };
+        let (crowd, probes) = (self.crowd.handle().clone(), self.probes.handle().clone());
+        let arrivals = self.crowd.spawn(async move {
+            let begun = tokio::time::Instant::now();
+            for n in 0..sessions {
+                let after = Duration::try_from_secs_f64(f64::from(n) / per_second);
+                tokio::time::sleep_until(begun + after.unwrap_or_default()).await;
+                let number = first + n;
+                let runtime = if number % PROBE_EVERY == 0 { &probes } else { &crowd };
+                let visit = shared.clone().visit(number, request.clone());
+                lock(&shared.visits).spawn_on(visit, runtime);
+            }
+        });
+        lock(&self.invitations).push(arrivals.abort_handle());
+    }
+
+    /// How things stand.
+    pub fn count(&self) -> Count {
+        self.shared.counts.count()
+    }
+
+    /// Forgets the delays measured so far.
+    pub fn reset_delays(&self) {
+        self.shared.delays.reset();
+    }
+
+    /// Delays measured so far: from the intended time of sending, and what the edges add, in µs.
+    pub fn delays(&self) -> [Histogram<u64>; 2] {
+        [self.shared.delays.latency(), self.shared.delays.added()]
+    }
+
+    /// Sessions under way.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        lock(&self.shared.guests).iter().map(|guest| guest.session).collect()
+    }
+
+    /// The address of so many sessions changes under their connections, of those first for whom it has changed
+    /// least. Says of how many it did.
+    pub fn change_addresses(&self, sessions: usize) -> anyhow::Result<usize> {
+        let _context = self.crowd.enter();
+        let mut guests = lock(&self.shared.guests);
+        guests.sort_by_key(|guest| guest.moved);
+        let mut changed = 0;
+        for guest in guests.iter_mut().take(sessions) {
+            guest.endpoint.change_port().context("cannot open another socket")?;
+            guest.moved += 1;
+            changed += 1;
+        }
+        Ok(changed)
+    }
+
+    /// So many sessions leave, those that came last first.
+    pub fn dismiss(&self, sessions: usize) {
+        let mut guests = lock(&self.shared.guests);
+        let stay = guests.len().saturating_sub(sessions);
+        guests.truncate(stay);
+    }
+
+    /// Ends all sessions and waits for them.
+    pub fn end(self) -> Ended {
+        lock(&self.invitations).drain(..).for_each(|arrivals| arrivals.abort());
+        self.shared.over.send_replace(true);
+        let mut visits = std::mem::take(&mut *lock(&self.shared.visits));
+        let mut visits = self.crowd.block_on(async {
+            let mut ended = Vec::new();
+            let all = async {
+                while let Some(visit) = visits.join_next().await {
+                    ended.extend(visit.ok());
+                }
+            };
+            let _ = tokio::time::timeout(END_WITHIN, all).await;
+            ended
+        });
+        self.conclude(&mut visits);
+        let (latency, edge_delay) = (self.shared.delays.latency(), self.shared.delays.added());
+        let count = self.shared.counts.count();
+        self.probes.shutdown_background();
+        self.crowd.shutdown_background();
+        Ended { visits, count, latency, edge_delay }
+    }
+
+    /// Makes the reports, with what the coordinator tells of hand-offs. Where it is gone, they have the clients'.
+    fn conclude(&self, visits: &mut Vec<Visit>) {
+        let handoffs = self.shared.portal.handoffs().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the portal does not tell of the hand-offs");
+            Vec::new()
+        });
+        for visit in visits.iter_mut() {
+            if let Some(mut seen) = visit.seen.take() {
+                seen.learn(&handoffs);
+                visit.report = Some(seen.report().0);
+            }
+        }
+        for guest in lock(&self.shared.guests).drain(..) {
+            if !visits.iter().any(|visit| visit.session == Some(guest.session)) {
+                let why = format!("it goes on {END_WITHIN:?} after it was told to end");
+                let failure = Failure::new(FailureKind::DidNotEnd, why);
+                visits.push(Visit::failed(Some(guest.session), failure));
+            }
+        }
+    }
+}
+
+impl Visit {
+    fn failed(session: Option<SessionId>, failure: Failure) -> Self {
+        Self { session, report: None, failure: Some(failure), seen: None }
+    }
+
+    fn over(session: SessionId, played: anyhow::Result<Played<Seat>>) -> Self {
+        let (seen, why) = match played {
+            Ok(Played { seen, failure, .. }) => (seen, failure),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        let kind = match &seen {
+            Some(_) => FailureKind::EdgesLost,
+            None => FailureKind::NothingPlayed,
+        };
+        let why = match &seen {
+            None => why.or_else(|| Some("it was told to end before anything came".into())),
+            Some(_) => why,
+        };
+        let failure = why.map(|why| Failure::new(kind, why));
+        Self { session: Some(session), report: None, failure, seen }
+    }
+}
+
+impl Shared {
+    /// One session, from the request for its ticket to its end.
+    async fn visit(self: Arc<Self>, number: u32, request: SessionRequest) -> Visit {
+        self.counts.asked();
+        let mut over = self.over.subscribe();
+        let ticket = tokio::select! {
+            ticket = ticket::ask(&self.portal, &self.asking, &request) => ticket,
+            _ = over.wait_for(|over| *over) => Err(anyhow::anyhow!("it was told to end before")),
+        };
+        let visit = match ticket {
+            Ok(ticket) => self.watch(number, request, ticket, over).await,
+            Err(error) => {
+                let failure = Failure::new(FailureKind::NotGranted, format!("{error:#}"));
+                Visit::failed(None, failure)
+            }
+        };
+        if let Some(Failure { kind, why }) = &visit.failure {
+            self.counts.failed();
+            tracing::warn!(session = ?visit.session, ?kind, why, "a session failed");
+        }
+        visit
+    }
+
+    async fn watch(
+        &self,
+        number: u32,
+        request: SessionRequest,
+        ticket: SessionTicket,
+        mut over: watch::Receiver<bool>,
+    ) -> Visit {
+        let session = ticket.session;
+        let endpoint = match self.viewers.open() {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                let failure = Failure::new(FailureKind::NoSocket, error);
+                return Visit::failed(Some(session), failure);
+            }
+        };
+        let (leave, left) = oneshot::channel();
+        let guest = Guest { session, endpoint: endpoint.clone(), _leave: leave, moved: 0 };
+        lock(&self.guests).push(guest);
+        let probe = number.is_multiple_of(PROBE_EVERY);
+        let seat = Seat::new(self.counts.clone(), self.delays.clone(), number as usize, probe);
+        let settings = self.settings.clone();
+        let engine = Engine::new(endpoint.clone(), request.stream, ticket, settings, seat);
+        let played = engine
+            .play(async {
+                tokio::select! {
+                    _ = left => {}
+                    _ = over.wait_for(|over| *over) => {}
+                }
+            })
+            .await;
+        endpoint.close(close::DONE, "the session is over").await;
+        lock(&self.guests).retain(|guest| guest.session != session);
+        Visit::over(session, played)
+    }
+}
