@@ -43,21 +43,26 @@ impl<T> Record<T> {
     }
 
     /// At `now` things stand as in `truth`. `off` says how far a prediction is from it. Compared is what was said
-    /// about a time not more than `tolerance` ago; what is older was never seen.
-    pub fn compare(
+    /// about a time not more than `tolerance` ago; what is older was never seen. Returns what was said, and how far off it
+    /// was.
+    pub fn compare<Truth>(
         &mut self,
         now: MediaTime,
-        truth: &T,
+        truth: &Truth,
         tolerance: Duration,
-        off: impl Fn(&T, &T) -> f64,
-    ) {
+        off: impl Fn(&T, &Truth) -> f64,
+    ) -> Vec<(T, f64)> {
+        let mut compared = Vec::new();
         while let Some((at, ..)) = self.waiting.front().filter(|(at, ..)| *at <= now) {
             let in_time = now.since(*at) <= tolerance;
-            let Some((_, predicted, naive)) = self.waiting.pop_front() else { return };
+            let Some((_, predicted, naive)) = self.waiting.pop_front() else { break };
             if in_time {
-                self.errors.note(off(&predicted, truth), off(&naive, truth));
+                let how_far = off(&predicted, truth);
+                self.errors.note(how_far, off(&naive, truth));
+                compared.push((predicted, how_far));
             }
         }
+        compared
     }
 
     /// How far off it was.
