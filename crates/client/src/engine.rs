@@ -6,6 +6,7 @@
 
 mod idle;
 mod legs;
+mod trace;
 mod watching;
 
 use std::{
@@ -36,6 +37,7 @@ use gibbon_net::{
     wire::{Accepted, MAX_FRAME, RejectCode},
 };
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::{
     edges::{Edges, Event, Failure, LegId},
@@ -92,6 +94,8 @@ pub struct Engine<S> {
     playing: Option<Playing>,
     journal: Journal,
     gaps: Gaps,
+    /// What is being done with each description by an order, as spans of the hand-off's trace.
+    crossing: [Option<Span>; 2],
     stage: S,
     stream: StreamName,
     session: SessionId,
@@ -150,6 +154,7 @@ impl<S: Stage> Engine<S> {
             playing: None,
             journal: Journal::default(),
             gaps: Gaps::default(),
+            crossing: [None, None],
             stage,
             stream,
             session: ticket.session,
@@ -394,6 +399,7 @@ impl<S: Stage> Engine<S> {
         if self.newest_order < Some(order.order()) {
             self.newest_order = Some(order.order());
             self.happened(Happening::Ordered(&order));
+            self.trace_order(&order);
         }
         let description = match &order {
             ToClient::Attach { description, .. } | ToClient::Return { description, .. } => {

@@ -3,6 +3,7 @@
 
 mod handoff;
 mod legs;
+mod trace;
 
 use std::{
     collections::HashMap,
@@ -67,6 +68,7 @@ struct Session {
     prefetched: [Option<Demand>; 2],
     reserved: [Option<Demand>; 2],
     timer: u64,
+    spans: trace::Spans,
 }
 
 #[derive(Clone)]
@@ -224,6 +226,7 @@ impl Session {
             prefetched: [None, None],
             reserved: [None, None],
             timer: 0,
+            spans: trace::Spans::default(),
         }
     }
 

@@ -97,6 +97,7 @@ impl<S: Stage> Engine<S> {
         let now = self.now();
         self.journal.note(now, note);
         self.happened(Happening::Done(note));
+        self.trace_note(note);
         match note {
             Note::Attached { description, edge, .. } => self.is_back(*description, edge),
             Note::Recovering { description, .. } => self.idle.begin_search(*description),
@@ -108,6 +109,7 @@ impl<S: Stage> Engine<S> {
     pub(super) fn report(&mut self, hands: Report) {
         if let Some(answer) = &hands.answer {
             self.gaps.answered(self.now(), answer);
+            self.trace_answer(answer);
         }
         self.edges.report(&self.report_of(hands));
     }

@@ -40,6 +40,9 @@ impl Sessions {
                 }
             }
         }
+        if let Some(entry) = held.get_mut(&session) {
+            entry.spans.ordered(&self.id, &order);
+        }
         self.handle_in(&mut held, session, Event::Order(order));
     }
 
@@ -99,6 +102,7 @@ impl Sessions {
             Action::Drop { .. } => {}
             Action::Reply(answer) => {
                 tracing::info!(%session, ?answer, "answering");
+                entry.spans.answers(&self.id, session, &answer);
                 let told = entry.reply.as_ref().map(|reply| reply.try_send((session, answer)));
                 if !matches!(told, Some(Ok(()))) {
                     tracing::warn!(%session, "nobody takes the answer");

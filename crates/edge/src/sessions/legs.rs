@@ -102,6 +102,7 @@ impl Sessions {
         self.departed.fetch_add(1, Ordering::Relaxed);
         if complete {
             entry.reserved[description.index()] = Some(demand);
+            entry.spans.reserves(&self.id, session, description);
             self.handle_in(&mut held, session, Event::Ended { description });
         } else {
             self.handle_in(&mut held, session, Event::Cancelled { description });

@@ -41,10 +41,8 @@ pub(super) struct Finished {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// A span that is open.
+/// A span that is open. To which hand-off it belongs may be recorded as late as that is known.
 struct Open {
-    id: u64,
-    parent: Option<u64>,
     began: u128,
     fields: Fields,
 }
@@ -95,17 +93,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
         let Some(span) = context.span(id) else { return };
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let Some(handoff) = fields.get(FIELD) else { return };
-        let description = fields.get("description");
-        let derived = |name| span_id(handoff, name, description.filter(|_| name == STEP));
-        let (id, parent) = match (span.name(), description) {
-            (HANDOFF, _) => (derived(HANDOFF), None),
-            (STEP, _) => (derived(STEP), Some(derived(HANDOFF))),
-            (_, Some(_)) => (unique(), Some(derived(STEP))),
-            (_, None) => (unique(), Some(derived(HANDOFF))),
-        };
-        let open = Open { id, parent, began: now(), fields };
-        span.extensions_mut().insert(open);
+        span.extensions_mut().insert(Open { began: now(), fields });
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
@@ -117,12 +105,23 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
-        let Some(Open { id, parent, began, fields }) = span.extensions_mut().remove() else {
-            return;
-        };
-        let handoff = fields.get(FIELD).unwrap_or_default().to_owned();
-        let (name, fields) = (span.name(), fields.0);
-        self.exporter.take(Finished { handoff, name, id, parent, began, ended: now(), fields });
+        let Some(Open { began, fields }) = span.extensions_mut().remove() else { return };
+        let Some(handoff) = fields.get(FIELD).map(str::to_owned) else { return };
+        let name = span.name();
+        let (id, parent) = ids(&handoff, name, fields.get("description"));
+        let (ended, fields) = (now(), fields.0);
+        self.exporter.take(Finished { handoff, name, id, parent, began, ended, fields });
+    }
+}
+
+/// The id of a span, and that of the one it belongs under.
+fn ids(handoff: &str, name: &str, description: Option<&str>) -> (u64, Option<u64>) {
+    let root = span_id(handoff, HANDOFF, None);
+    let step = description.map(|_| span_id(handoff, STEP, description));
+    match (name, step) {
+        (HANDOFF, _) => (root, None),
+        (STEP, Some(step)) => (step, Some(root)),
+        (_, step) => (unique(), Some(step.unwrap_or(root))),
     }
 }
 
