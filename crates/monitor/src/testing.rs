@@ -1,7 +1,11 @@
 //! For tests: reads a page of metrics as strictly as OpenMetrics 1.0 is written, and compares it with what the
 //! documentation says of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
 
 /// A page that has been read.
 #[derive(Debug, Default)]
@@ -221,4 +225,15 @@ fn labels(mut text: &str) -> Result<(Labels, &str), String> {
         }
         text = rest[end..].strip_prefix(',').unwrap_or(&rest[end..]);
     }
+}
+
+/// Asks the process that serves metrics at `address` for `path`: the HTTP status, and what it answers.
+pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.unwrap_or_default(), body.to_owned()))
 }

@@ -8,6 +8,7 @@
 //!                ─▶ report ──▶ timeline
 //! ```
 
+pub mod metrics;
 mod record;
 mod screen;
 pub mod service;

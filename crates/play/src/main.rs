@@ -21,6 +21,7 @@ use gibbon_mdc::{Conceal, Config};
 use gibbon_media::{Description, NodeId, Placement, Priority, ServiceId, StreamName};
 use gibbon_net::{Endpoint, close, identity};
 use gibbon_play::{
+    metrics::Watched,
     service,
     theatre::{Outputs, PIPE, Performed, Theatre},
     timeline,
@@ -161,6 +162,7 @@ fn start() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
+    let monitor = options.common.monitor().await?;
     let endpoint = Endpoint::viewer(identity::read_authority(&options.ca).with_context(|| {
         "cannot read the network's certificate; name it with --ca, or run beside the coordinator's certs"
     })?)?;
@@ -174,7 +176,9 @@ async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     }
     let ticket = ask(&options, &portal).await?;
     tracing::info!(session = %ticket.session, edge = %ticket.edges[0].id, "session granted");
-    let theatre = Theatre::new(outputs(&options), View::new());
+    let watched = Watched::default();
+    watched.show(&monitor);
+    let theatre = Theatre::new(outputs(&options), View::new(), watched);
     let stream = options.stream.clone();
     let engine = Engine::new(endpoint.clone(), stream, ticket, settings(&options), theatre);
     let mut played = engine.play(process::stop_signal()).await?;

@@ -10,7 +10,7 @@ use gibbon_client::{Happening, Snapshot, Stage};
 use gibbon_mdc::{Candidate, ChainKey, Merger, Picture, Rendition, Shown};
 use gibbon_media::{Catalog, Cue, Frame, FrameNumber, MediaTime};
 
-use crate::{record::Recording, report::Display, screen::Screen, view::View};
+use crate::{metrics::Watched, record::Recording, report::Display, screen::Screen, view::View};
 
 pub use crate::record::PIPE;
 
@@ -36,6 +36,7 @@ pub struct Outputs {
 pub struct Theatre {
     outputs: Outputs,
     view: View,
+    watched: Watched,
     viewed: Option<Duration>,
     screen: Option<Screen>,
     recording: Option<Recording>,
@@ -57,10 +58,11 @@ pub struct Performed {
 
 impl Theatre {
     /// A theatre that opens when the stream is known.
-    pub fn new(outputs: Outputs, view: View) -> Self {
+    pub fn new(outputs: Outputs, view: View, watched: Watched) -> Self {
         Self {
             outputs,
             view,
+            watched,
             viewed: None,
             screen: None,
             recording: None,
@@ -199,6 +201,7 @@ impl Stage for Theatre {
     fn update(&mut self, snapshot: &Snapshot) {
         self.viewed = Some(snapshot.elapsed);
         self.view.update(snapshot);
+        self.watched.update(snapshot);
     }
 
     /// Nobody reads the pipe any more.
