@@ -65,7 +65,11 @@ impl GrantSigner {
         }
         let key = Ed25519KeyPair::from_pkcs8(&fs::read(&secret)?)
             .map_err(|why| anyhow::anyhow!("{}: {why}", secret.display()))?;
-        fs::write(public, BASE64.encode(key.public_key().as_ref()))?;
+        let text = BASE64.encode(key.public_key().as_ref());
+        // A folder that holds both may be one that cannot be written.
+        if fs::read_to_string(&public).ok().as_ref() != Some(&text) {
+            fs::write(public, text)?;
+        }
         Ok(Self(key))
     }
 
@@ -125,6 +129,22 @@ impl GrantVerifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_public_key_is_written_where_it_is_missing_or_another_and_left_where_it_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::in_folder(folder.path());
+        let public = certificates.file("grants.pub");
+        GrantSigner::load_or_make(&certificates).unwrap();
+        let right = fs::read_to_string(&public).unwrap();
+        let written = || fs::metadata(&public).unwrap().modified().unwrap();
+        let before = written();
+        GrantSigner::load_or_make(&certificates).unwrap();
+        assert_eq!(written(), before);
+        fs::write(&public, "another").unwrap();
+        GrantSigner::load_or_make(&certificates).unwrap();
+        assert_eq!(fs::read_to_string(&public).unwrap(), right);
+    }
 
     #[test]
     fn only_a_whole_unexpired_grant_of_this_network_is_accepted() {

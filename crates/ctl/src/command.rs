@@ -19,6 +19,7 @@ use gibbon_media::{Description, NodeId, SessionId};
 use serde::Serialize;
 
 use crate::{
+    certificates::Make,
     drain::{self, Drain, RollingRestart, Undrain},
     services::{self, Explain, Service, Services},
     view,
@@ -123,6 +124,11 @@ enum Command {
     Catalogue,
     /// Follow what happens, a line for each event, until Ctrl-C
     Watch,
+    /// Make certificates and keys of a network in a folder: no network is asked
+    ///
+    /// For deployments whose nodes are given theirs. What is there is kept; --certs/ca.key is for whoever runs
+    /// this, and for no node.
+    Certificates(Make),
 }
 
 /// Moves a session's legs to another edge. The viewer sees nothing of it.
@@ -210,6 +216,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Drain(drain) => drain::drain(json, &portal, &drain),
         Command::Undrain(undrain) => drain::undrain(json, &portal, &undrain),
         Command::RollingRestart(restart) => drain::rolling_restart(json, &portal, &restart),
+        Command::Certificates(make) => make.run(),
     }
 }
 

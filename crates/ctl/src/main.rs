@@ -1,5 +1,6 @@
 //! The binary `gibbonctl`: what is there, what happens, hand-offs by hand, services, and nodes that are emptied.
 
+mod certificates;
 mod command;
 mod drain;
 mod duration;
