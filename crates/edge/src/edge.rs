@@ -16,7 +16,10 @@ use gibbon_net::{Endpoint, publish::Subscribers};
 use gibbon_relay::{Network, Peers, Pulling, Relays};
 use tokio::sync::mpsc;
 
-use crate::{admission::Capacity, coordinator::Coordinator, passing::Passing, sessions::Sessions};
+use crate::{
+    admission::Capacity, coordinator::Coordinator, passing::Passing, sessions::Sessions,
+    shard::Shard,
+};
 
 /// Answers to the coordinator's orders that wait to be sent.
 const MAX_WAITING_ANSWERS: usize = 1024;
@@ -34,18 +37,23 @@ pub struct Edge {
     pub coordinator: Arc<Coordinator>,
     /// Subscriptions that other edges have to this one.
     pub downstreams: Subscribers,
+    pub shards: Vec<Shard>,
 }
 
 impl Edge {
+    /// Makes connections to other nodes from `endpoint`, and serves on `shards`.
     pub fn new(
         id: NodeId,
         endpoint: Endpoint,
+        shards: Vec<Shard>,
         network: Network,
         capacity: Capacity,
         grant_key: PathBuf,
     ) -> Arc<Self> {
         let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
-        let relays = Relays::new(peers.clone(), network.clone(), Pulling::FOR_VIEWERS);
+        let readers = shards.iter().map(Shard::reader).collect();
+        let pulling = Pulling::FOR_VIEWERS;
+        let relays = Relays::sharded(peers.clone(), network.clone(), pulling, readers);
         let drain = Arc::<Drain>::default();
         let sessions =
             Sessions::new(id.clone(), capacity, relays.clone(), network.clone(), drain.clone());
@@ -61,6 +69,7 @@ impl Edge {
             grant_key,
             verifier: OnceLock::new(),
             downstreams: Subscribers::default(),
+            shards,
         })
     }
 

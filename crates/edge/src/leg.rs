@@ -5,21 +5,20 @@ use std::{sync::Arc, time::Duration};
 use gibbon_control::{Grant, session::ToViewer};
 use gibbon_net::{
     message::{MessageError, Receiver, Sender},
-    publish::{self, Ended, Sent},
+    publish::{self, Ended},
     wire::{RejectCode, Rejected, Subscribe},
 };
 use gibbon_relay::{Demand, Ready, Relay};
 use tracing::Instrument;
 
-use crate::{edge::Edge, sessions::Leg, viewer::Granted};
+use crate::{edge::Edge, sessions::Leg, shard::Visit, viewer::Granted};
 
 /// While the upstream is silent the client is told so this often.
 const STALLED_EVERY: Duration = Duration::from_millis(60);
 
 /// Serves the stream until the leg ends.
 pub async fn serve(
-    edge: &Arc<Edge>,
-    connection: &quinn::Connection,
+    Visit { edge, shard, pump }: &Visit,
     granted: &Granted,
     mut sender: Sender,
     mut receiver: Receiver,
@@ -37,11 +36,9 @@ pub async fn serve(
             return publish::refuse(&mut sender, &why).await;
         }
     };
-    let tracks = demand.relay.tracks.clone();
-    let sent = Arc::new(Sent::default());
+    let tracks = demand.relay.tracks_on(*shard);
     let span = tracing::info_span!("leg", %session, %description);
-    let (connection, catalog) = (connection.clone(), &ready.catalog);
-    let serving = publish::serve(connection, sender, receiver, request, catalog, tracks, sent);
+    let serving = publish::serve(pump, sender, receiver, request, &ready.catalog, tracks);
     let ended = tokio::select! {
         ended = serving.instrument(span) => ended,
         never = tell_stalled(edge, &leg, &demand.relay) => match never {},

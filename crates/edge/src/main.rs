@@ -11,6 +11,7 @@ mod reports;
 mod server;
 mod session_stream;
 mod sessions;
+mod shard;
 mod viewer;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -25,10 +26,11 @@ use gibbon_control::{
     process::{self, Common},
 };
 use gibbon_media::{NodeId, Role};
-use gibbon_net::{Certificates, Endpoint, Identity, close};
+use gibbon_net::{Certificates, Endpoint, Identity, MAX_SHARDS, close};
 use gibbon_relay::Network;
+use tokio::{runtime::Handle, task::JoinSet};
 
-use crate::{admission::Capacity, edge::Edge};
+use crate::{admission::Capacity, edge::Edge, shard::Shard};
 
 /// Edge proxy: pulls each track once from upstream and serves it to any number of viewers.
 #[derive(Parser)]
@@ -73,6 +75,10 @@ struct Options {
     /// What this edge can send to viewers at once, in kbit/s [default: not limited]
     #[arg(long, env = "GIBBON_CAPACITY_KBPS")]
     capacity_kbps: Option<u64>,
+    /// Threads to serve viewers on, each with its own share of them [default: one per core, at most 16]
+    #[arg(long, env = "GIBBON_SHARDS", default_value_t = shard::usual(), hide_default_value = true)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_SHARDS)))]
+    shards: u8,
     /// After SIGTERM, what is still here after this many seconds is cut
     #[arg(long, env = "GIBBON_DRAIN_DEADLINE", default_value_t = 30, value_name = "SECONDS")]
     drain_deadline: u32,
@@ -118,18 +124,20 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<ExitCode> {
     let options: Options = process::parse()?;
     options.common.start_logging()?;
-    // One shard: one worker thread.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run(options))
+    let runtimes = shard::runtimes(options.shards)?;
+    let handles = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
+    // The first shard's runtime is also the process's.
+    runtimes[0].block_on(run(options, handles))
 }
 
-async fn run(options: Options) -> anyhow::Result<ExitCode> {
+async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode> {
     let signals = process::stop_signals();
     let monitor = options.common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Edge };
     let certificates = Certificates::in_folder(&options.certs);
-    let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
+    let endpoints = Endpoint::sharded(&certificates, &identity, options.listen, &runtimes)?;
+    let endpoint = endpoints[0].clone();
+    let shards = runtimes.into_iter().map(Shard::on).collect();
     let bound = endpoint.local_address()?;
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
     let by_signal = Draining {
@@ -139,7 +147,8 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     let capacity = Capacity { legs: options.capacity_legs, kbps: options.capacity_kbps };
     let network = Network::new(options.id.clone(), options.upstream);
-    let edge = Edge::new(options.id.clone(), endpoint.clone(), network, capacity, grant_key);
+    let id = options.id.clone();
+    let edge = Edge::new(id, endpoint.clone(), shards, network, capacity, grant_key);
     let register = FromNode::Register {
         node: NodeAddress { id: options.id, role: Role::Edge, address: bound },
         location: options.location,
@@ -151,15 +160,24 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let registration =
         link::Registration::new(options.coordinator, register).advertising(options.advertise);
     let reporting = edge.clone();
-    let link = link::start(endpoint.clone(), registration, move || reporting.report());
+    let link = link::start(endpoint, registration, move || reporting.report());
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
-    tracing::info!(id = %edge.id, listen = %bound, "edge is up");
+    let shards = edge.shards.len();
+    tracing::info!(id = %edge.id, listen = %bound, shards, "edge is up");
     tokio::spawn(log_state(edge.clone()));
-    let serving = tokio::spawn(server::run(edge.clone(), endpoint.clone()));
+    let mut serving = JoinSet::new();
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let served = server::run(edge.clone(), index, endpoint.clone());
+        serving.spawn_on(served, &edge.shards[index].runtime);
+    }
     metrics::show(&monitor, &edge, capacity, link.connected.clone());
     let end = drain::run(edge, by_signal, signals, link.connected).await;
-    endpoint.close(close::LEAVING, "the edge is leaving").await;
-    serving.await.context("the server task failed")?;
+    for endpoint in endpoints {
+        serving.spawn(async move { endpoint.close(close::LEAVING, "the edge is leaving").await });
+    }
+    while let Some(ended) = serving.join_next().await {
+        ended.context("a server task failed")?;
+    }
     Ok(match end {
         End::Drained => ExitCode::SUCCESS,
         End::Cut => ExitCode::from(LEGS_CUT),
@@ -171,7 +189,8 @@ async fn log_state(edge: Arc<Edge>) {
     let mut every = tokio::time::interval(STATE_EVERY);
     loop {
         every.tick().await;
-        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let tasks = edge.shards.iter().map(|shard| shard.runtime.metrics().num_alive_tasks());
+        let tasks = tasks.sum::<usize>();
         let (sessions, relays) = (edge.sessions.count(), edge.relays.report().len());
         let cached_bytes = edge.relays.cached_bytes();
         tracing::info!(tasks, sessions, relays, cached_bytes, "state");

@@ -6,30 +6,32 @@ use gibbon_media::Role;
 use gibbon_net::{
     Endpoint, Identity, Peer, close, endpoint, message,
     message::{MessageError, Receiver, Sender},
-    publish::{self, Sent},
-    serving,
+    publish, serving,
     wire::{RejectCode, Rejected, StreamKind},
 };
 
-use crate::{edge::Edge, passing, viewer};
+use crate::{edge::Edge, passing, shard::Visit, viewer};
 
 /// Connections held at once, viewers and nodes together.
 const MAX_CONNECTIONS: usize = 50_000;
 
-/// Accepts connections until the endpoint closes.
-pub async fn run(edge: Arc<Edge>, endpoint: Endpoint) {
-    let serve = move |connection| serve(edge.clone(), connection);
-    serving::connections(&endpoint, MAX_CONNECTIONS, serve).await;
+/// Accepts the connections of one shard until its endpoint closes.
+pub async fn run(edge: Arc<Edge>, shard: usize, endpoint: Endpoint) {
+    // They are spread evenly.
+    let limit = MAX_CONNECTIONS / edge.shards.len();
+    let serve = move |connection| serve(edge.clone(), shard, connection);
+    serving::connections(&endpoint, limit, serve).await;
 }
 
-async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
+async fn serve(edge: Arc<Edge>, shard: usize, connection: quinn::Connection) {
     match Peer::of(&connection) {
-        Peer::Viewer => viewer::serve(edge, connection).await,
+        Peer::Viewer => viewer::serve(edge, shard, connection).await,
         Peer::Node(peer) => {
             endpoint::welcome_node(&connection);
+            let visit = Visit::new(edge, shard, connection.clone());
             let serve = |send, recv| {
-                let (edge, connection, peer) = (edge.clone(), connection.clone(), peer.clone());
-                async move { node_stream(&edge, &connection, &peer, send, recv).await }
+                let (visit, peer) = (visit.clone(), peer.clone());
+                async move { node_stream(&visit, &peer, send, recv).await }
             };
             serving::streams(&connection, &peer.id, serve).await;
         }
@@ -37,22 +39,21 @@ async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
 }
 
 async fn node_stream(
-    edge: &Arc<Edge>,
-    connection: &quinn::Connection,
+    visit: &Visit,
     peer: &Identity,
     send: quinn::SendStream,
     recv: quinn::RecvStream,
 ) -> Result<(), MessageError> {
     let (kind, sender, receiver) = message::accept(send, recv).await?;
     match (kind, peer.role) {
-        (StreamKind::Description, Role::Edge) => {
-            downstream(edge, connection, sender, receiver).await
+        (StreamKind::Description, Role::Edge) => downstream(visit, sender, receiver).await,
+        (StreamKind::Handoff, Role::Edge) => {
+            passing::take(&visit.edge.sessions, sender, receiver).await
         }
-        (StreamKind::Handoff, Role::Edge) => passing::take(&edge.sessions, sender, receiver).await,
         _ => {
             let reason = format!("an edge serves no such stream to the {} {}", peer.role, peer.id);
             tracing::warn!(reason, "closed");
-            connection.close(close::WRONG_ROLE, reason.as_bytes());
+            visit.pump.connection().close(close::WRONG_ROLE, reason.as_bytes());
             Ok(())
         }
     }
@@ -60,8 +61,7 @@ async fn node_stream(
 
 /// Serves another edge. It pulls by way of this one only until it has moved on to its own upstream.
 async fn downstream(
-    edge: &Arc<Edge>,
-    connection: &quinn::Connection,
+    Visit { edge, shard, pump }: &Visit,
     mut sender: Sender,
     mut receiver: Receiver,
 ) -> Result<(), MessageError> {
@@ -82,9 +82,7 @@ async fn downstream(
         }
     };
     let _counted = edge.downstreams.enter();
-    let tracks = demand.relay.tracks.clone();
-    let sent = Arc::new(Sent::default());
-    publish::serve(connection.clone(), sender, receiver, request, &ready.catalog, tracks, sent)
-        .await?;
+    let tracks = demand.relay.tracks_on(*shard);
+    publish::serve(pump, sender, receiver, request, &ready.catalog, tracks).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use gibbon_control::Grant;
 use gibbon_net::{close, message, message::MessageError, serving, wire::StreamKind};
 use tokio::sync::watch;
 
-use crate::{edge::Edge, leg, session_stream};
+use crate::{edge::Edge, leg, session_stream, shard::Visit};
 
 /// A viewer that has not shown its grant by then is disconnected.
 const GRANT_WITHIN: Duration = Duration::from_secs(5);
@@ -15,14 +15,15 @@ const GRANT_WITHIN: Duration = Duration::from_secs(5);
 pub type Granted = watch::Sender<Option<Arc<Grant>>>;
 
 /// Serves a viewer until its connection closes.
-pub async fn serve(edge: Arc<Edge>, connection: quinn::Connection) {
+pub async fn serve(edge: Arc<Edge>, shard: usize, connection: quinn::Connection) {
     let granted: Arc<Granted> = Arc::new(watch::Sender::new(None));
     let watched = granted.subscribe();
     let deadline = silence(connection.clone(), watched);
     tokio::spawn(deadline);
+    let visit = Visit::new(edge, shard, connection.clone());
     let serve = |send, recv| {
-        let (edge, connection, granted) = (edge.clone(), connection.clone(), granted.clone());
-        async move { stream(&edge, &connection, &granted, send, recv).await }
+        let (visit, granted) = (visit.clone(), granted.clone());
+        async move { stream(&visit, &granted, send, recv).await }
     };
     serving::streams(&connection, connection.remote_address(), serve).await;
     if let Some(grant) = granted.borrow().as_ref() {
@@ -38,8 +39,7 @@ async fn silence(connection: quinn::Connection, mut granted: watch::Receiver<Opt
 }
 
 async fn stream(
-    edge: &Arc<Edge>,
-    connection: &quinn::Connection,
+    visit: &Visit,
     granted: &Granted,
     send: quinn::SendStream,
     recv: quinn::RecvStream,
@@ -47,12 +47,13 @@ async fn stream(
     let (kind, sender, receiver) = message::accept(send, recv).await?;
     match kind {
         StreamKind::Session => {
-            session_stream::serve(edge, connection, granted, sender, receiver).await
+            let connection = visit.pump.connection();
+            session_stream::serve(&visit.edge, connection, granted, sender, receiver).await
         }
-        StreamKind::Description => leg::serve(edge, connection, granted, sender, receiver).await,
+        StreamKind::Description => leg::serve(visit, granted, sender, receiver).await,
         StreamKind::Control | StreamKind::Handoff => {
             let reason = b"control and hand-off streams are for nodes with a certificate";
-            connection.close(close::WRONG_ROLE, reason);
+            visit.pump.connection().close(close::WRONG_ROLE, reason);
             Ok(())
         }
     }

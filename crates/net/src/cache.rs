@@ -2,6 +2,10 @@
 //! any number of subscribers. A subscriber is a cursor into the ring, not a queue: payloads are shared,
 //! never copied, and what nobody has read in time is evicted.
 
+mod bell;
+mod mirror;
+mod unread;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -10,11 +14,15 @@ use std::{
     },
 };
 
+use bell::Bells;
+pub use bell::{Beat, Bell};
 use bytes::Bytes;
-use gibbon_media::{Frame, FrameFlags, GroupHeader, GroupId, MediaTime, Medium};
+use gibbon_media::{Frame, FrameFlags, GroupGrid, GroupHeader, GroupId, MediaTime, Medium};
+pub use mirror::mirror;
 use tokio::sync::{Notify, futures::Notified};
+pub use unread::Unread;
 
-use crate::wire::{GroupStart, encode_frame_head};
+use crate::wire::{GroupStart, encode_frame};
 
 /// Groups kept of each track: enough to start a viewer at any playout delay up to this many groups.
 pub const MAX_GROUPS: usize = 6;
@@ -29,10 +37,25 @@ pub struct Tracks {
     rings: [Ring; 3],
     /// The newest media time seen or told of by upstream, in µs.
     live: AtomicU64,
+    /// Groups that have begun.
+    begun: AtomicU64,
     began: Notify,
+    bells: Arc<Bells>,
 }
 
 impl Tracks {
+    /// Tracks whose readers are told of what is new at the beats of `beat`.
+    pub fn paced(beat: Arc<Beat>) -> Self {
+        Self { bells: Arc::new(Bells::paced(beat)), ..Self::default() }
+    }
+
+    /// Begins a group, or takes it up again, whose frames' times count from its start in `grid`: what a
+    /// producer does.
+    pub fn begin(&self, grid: GroupGrid, header: GroupHeader) -> Result<Arc<Group>, Refusal> {
+        let base = grid.start_of(header.group);
+        self.admit(&GroupStart { subscription: 0, header, base, first: 0 })
+    }
+
     /// The ring of `medium`.
     pub fn ring(&self, medium: Medium) -> &Ring {
         &self.rings[medium.index()]
@@ -41,14 +64,22 @@ impl Tracks {
     /// Takes in the start of a group: the group to push its frames to. The same copy again gives the
     /// same group, so that a second upstream can go on where a first broke off.
     pub fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
-        let group = self.ring(start.header.medium).admit(start)?;
-        self.advance_live(start.base);
-        self.began.notify_waiters();
+        let (group, new) = self.ring(start.header.medium).admit(start, &self.bells)?;
+        if new {
+            self.live.fetch_max(start.base.0, Ordering::Relaxed);
+            self.begun.fetch_add(1, Ordering::Release);
+            self.began.notify_waiters();
+            self.bells.ring();
+        }
         Ok(group)
     }
 
     /// Takes in a frame of a group that was admitted.
     pub fn push(&self, group: &Group, index: u32, frame: Frame) -> Push {
+        self.put(group, index, CachedFrame::new(group.base, frame))
+    }
+
+    fn put(&self, group: &Group, index: u32, frame: CachedFrame) -> Push {
         // Cues are published when their group begins, ahead of their time.
         let time = match group.header.medium {
             Medium::Text => group.base,
@@ -56,7 +87,8 @@ impl Tracks {
         };
         let push = group.push(index, frame);
         if push == Push::New {
-            self.advance_live(time);
+            self.live.fetch_max(time.0, Ordering::Relaxed);
+            self.bells.ring();
         }
         push
     }
@@ -68,7 +100,15 @@ impl Tracks {
 
     /// Upstream says that it is live at `time`.
     pub fn advance_live(&self, time: MediaTime) {
-        self.live.fetch_max(time.0, Ordering::Relaxed);
+        if self.live.fetch_max(time.0, Ordering::Relaxed) < time.0 {
+            self.bells.ring();
+        }
+    }
+
+    /// Rings `bell` whenever there is more to read, or less: frames, the end of a group, a group past its
+    /// usefulness, a later live position.
+    pub fn hang(&self, bell: &Arc<Bell>) {
+        self.bells.hang(bell);
     }
 
     /// Waits until a group begins. Make the future before looking, await it after.
@@ -104,12 +144,13 @@ impl Ring {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
+    /// The group, and whether it is new.
+    fn admit(&self, start: &GroupStart, bells: &Arc<Bells>) -> Result<(Arc<Group>, bool), Refusal> {
         let mut groups = self.lock();
         let at = groups.partition_point(|g| g.header.group < start.header.group);
         if let Some(held) = groups.get(at).filter(|g| g.header.group == start.header.group) {
             return if held.header.producer == start.header.producer {
-                Ok(held.clone())
+                Ok((held.clone(), false))
             } else {
                 Err(Refusal::OtherProducer)
             };
@@ -117,14 +158,14 @@ impl Ring {
         if at == 0 && groups.len() == MAX_GROUPS {
             return Err(Refusal::TooOld);
         }
-        let group = Arc::new(Group::new(start));
+        let group = Arc::new(Group::new(start, bells.clone()));
         groups.insert(at, group.clone());
         if groups.len() > MAX_GROUPS
             && let Some(oldest) = groups.pop_front()
         {
             oldest.evict();
         }
-        Ok(group)
+        Ok((group, true))
     }
 
     /// The groups held, oldest first.
@@ -159,6 +200,7 @@ pub struct Group {
     state: Mutex<State>,
     changed: Notify,
     evicted: Notify,
+    bells: Arc<Bells>,
 }
 
 #[derive(Debug, Default)]
@@ -176,21 +218,33 @@ enum End {
     Evicted,
 }
 
-/// A frame with what stands before it on the wire, written once for all subscribers.
+/// A frame as it stands on the wire, written once for all subscribers.
 #[derive(Debug, Clone)]
 pub struct CachedFrame {
-    /// Time, flags and length as bytes.
-    pub head: Bytes,
-    /// The payload.
-    pub payload: Bytes,
+    /// Time, flags and length, then the payload.
+    pub wire: Bytes,
+    payload_at: usize,
     time: MediaTime,
     flags: FrameFlags,
 }
 
 impl CachedFrame {
+    /// `frame` in a group whose times count from `base`. Copies it: what it was cut from may be larger, and
+    /// one piece costs each subscriber less than two.
+    fn new(base: MediaTime, frame: Frame) -> Self {
+        let wire = encode_frame(base, &frame);
+        let payload_at = wire.len() - frame.payload.len();
+        Self { wire, payload_at, time: frame.time, flags: frame.flags }
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.wire.len() - self.payload_at
+    }
+
     /// The frame itself, for who reads it on this node.
     pub fn frame(&self) -> Frame {
-        Frame { time: self.time, flags: self.flags, payload: self.payload.clone() }
+        let payload = self.wire.slice(self.payload_at..);
+        Frame { time: self.time, flags: self.flags, payload }
     }
 }
 
@@ -208,8 +262,8 @@ pub enum Push {
 /// What a cursor finds.
 #[derive(Debug)]
 pub enum Read {
-    /// Frames from the cursor on.
-    Frames(Vec<CachedFrame>),
+    /// Frames from the cursor on: so many.
+    Frames(usize),
     /// Nothing yet: wait for a change.
     Wait,
     /// All frames have been read and no more will come.
@@ -219,13 +273,14 @@ pub enum Read {
 }
 
 impl Group {
-    fn new(start: &GroupStart) -> Self {
+    fn new(start: &GroupStart, bells: Arc<Bells>) -> Self {
         Self {
             header: start.header,
             base: start.base,
             state: Mutex::default(),
             changed: Notify::new(),
             evicted: Notify::new(),
+            bells,
         }
     }
 
@@ -234,20 +289,19 @@ impl Group {
     }
 
     /// Appends the frame at `index`, if it is the next.
-    fn push(&self, index: u32, frame: Frame) -> Push {
+    fn push(&self, index: u32, frame: CachedFrame) -> Push {
         let mut state = self.lock();
         let next = state.frames.len();
         if (index as usize) < next {
             return Push::Duplicate;
         }
-        let full = next >= MAX_GROUP_FRAMES || state.bytes + frame.payload.len() > MAX_GROUP_BYTES;
+        let full =
+            next >= MAX_GROUP_FRAMES || state.bytes + frame.payload_bytes() > MAX_GROUP_BYTES;
         if index as usize > next || state.end != End::Open || full {
             return Push::Refused;
         }
-        state.bytes += frame.payload.len();
-        let head = encode_frame_head(self.base, &frame);
-        let Frame { time, flags, payload } = frame;
-        state.frames.push(CachedFrame { head, payload, time, flags });
+        state.bytes += frame.payload_bytes();
+        state.frames.push(frame);
         drop(state);
         self.changed.notify_waiters();
         Push::New
@@ -260,6 +314,7 @@ impl Group {
             state.end = End::Complete;
             drop(state);
             self.changed.notify_waiters();
+            self.bells.ring();
         }
     }
 
@@ -284,15 +339,23 @@ impl Group {
         }
     }
 
-    /// What there is from frame `index` on.
-    pub fn read(&self, index: usize) -> Read {
+    /// Puts what there is from frame `index` on into `into`, each as `of` makes it.
+    pub fn read<T>(&self, index: usize, into: &mut Vec<T>, of: impl Fn(&CachedFrame) -> T) -> Read {
         let state = self.lock();
         match state.end {
             End::Evicted => Read::Evicted,
-            _ if index < state.frames.len() => Read::Frames(state.frames[index..].to_vec()),
+            _ if index < state.frames.len() => {
+                into.extend(state.frames[index..].iter().map(of));
+                Read::Frames(state.frames.len() - index)
+            }
             End::Complete => Read::Complete,
             End::Open => Read::Wait,
         }
+    }
+
+    /// Whether it is past its usefulness.
+    pub fn is_evicted(&self) -> bool {
+        self.lock().end == End::Evicted
     }
 
     /// Frames held so far.
@@ -351,7 +414,7 @@ mod tests {
         second.complete(3);
         assert!(!first.is_complete(), "a frame is missing");
         second.complete(2);
-        assert!(matches!(first.read(2), Read::Complete));
+        assert!(matches!(first.read(2, &mut Vec::new(), CachedFrame::frame), Read::Complete));
         assert_eq!(tracks.live(), MediaTime(1001));
     }
 
@@ -360,8 +423,9 @@ mod tests {
         let tracks = Tracks::default();
         let group = tracks.admit(&start(1, 7)).unwrap();
         tracks.push(&group, 0, frame(1040));
-        let Read::Frames(frames) = group.read(0) else { panic!("there is one") };
-        assert_eq!(frames[0].frame(), frame(1040));
+        let mut frames = Vec::new();
+        assert!(matches!(group.read(0, &mut frames, CachedFrame::frame), Read::Frames(1)));
+        assert_eq!(frames, [frame(1040)]);
     }
 
     #[test]
@@ -379,7 +443,7 @@ mod tests {
         for group in 11..=10 + MAX_GROUPS as u64 {
             tracks.admit(&start(group, 7)).unwrap();
         }
-        assert!(matches!(oldest.read(0), Read::Evicted));
+        assert!(oldest.is_evicted());
         assert_eq!(tracks.admit(&start(9, 7)).unwrap_err(), Refusal::TooOld);
         let held = tracks.ring(Medium::Video).groups();
         assert_eq!(held.len(), MAX_GROUPS);

@@ -19,10 +19,12 @@ use rustls::{
     pki_types::CertificateDer,
     server::WebPkiClientVerifier,
 };
+use tokio::runtime::Handle;
 
 use crate::{
     identity::{CertificateError, Certificates, Identity},
     reset,
+    steering::{self, MAX_SHARDS, Shard},
     wire::ALPN,
 };
 pub use viewers::Viewers;
@@ -111,36 +113,30 @@ impl Endpoint {
         identity: &Identity,
         address: SocketAddr,
     ) -> Result<Self, EndpointError> {
-        let credentials = certificates.credentials(identity)?;
-        let roots = Arc::new(roots(certificates.authority()?)?);
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider().into())
-                .allow_unauthenticated()
-                .build()
-                .map_err(tls)?;
-        let mut server = rustls::ServerConfig::builder_with_provider(provider().into())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(tls)?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())
-            .map_err(tls)?;
-        server.alpn_protocols = vec![ALPN.to_vec()];
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(
-            QuicServerConfig::try_from(server).map_err(tls)?,
-        ));
-        // Viewers publish nothing: group streams are allowed once a peer has shown to be a node.
-        server.transport_config(Arc::new(transport(0, MAX_VIEWER_REQUESTS)));
-        let config = reset::lasting(credentials.key.secret_der());
-        let client = client_tls(roots)?
-            .with_client_auth_cert(credentials.chain, credentials.key)
-            .map_err(tls)?;
-        let mut quinn = UdpSocket::bind(address)
-            .and_then(|socket| {
-                quinn::Endpoint::new(config, Some(server), socket, Arc::new(TokioRuntime))
-            })
-            .map_err(|source| EndpointError::Bind { address, source })?;
-        quinn.set_default_client_config(client_config(client)?);
-        Ok(Self { quinn })
+        let bind = |source| EndpointError::Bind { address, source };
+        let config = NodeConfig::of(certificates, identity)?;
+        let socket = UdpSocket::bind(address).map_err(bind)?;
+        config.endpoint(socket, Shard::ONLY).map_err(bind)
+    }
+
+    /// The same for a node made of shards, at most [`MAX_SHARDS`]: on one address an endpoint for each of
+    /// the runtimes `shards`, in their order, each with connections of its own.
+    pub fn sharded(
+        certificates: &Certificates,
+        identity: &Identity,
+        address: SocketAddr,
+        shards: &[Handle],
+    ) -> Result<Vec<Self>, EndpointError> {
+        let bind = |source| EndpointError::Bind { address, source };
+        let config = NodeConfig::of(certificates, identity)?;
+        let count = shards.len().clamp(1, MAX_SHARDS.into()) as u8;
+        let sockets = steering::sockets(address, count).map_err(bind)?;
+        let shards = sockets.into_iter().zip(Shard::all(count)).zip(shards);
+        let endpoint = |((socket, shard), runtime): ((UdpSocket, Shard), &Handle)| {
+            let _within = runtime.enter();
+            config.endpoint(socket, shard).map_err(bind)
+        };
+        shards.map(endpoint).collect()
     }
 
     /// A viewer's endpoint: no certificate of its own, trusts `authority`. Reaches edges over IPv6 as over IPv4,
@@ -179,6 +175,52 @@ impl Endpoint {
     pub async fn close(&self, code: VarInt, reason: &str) {
         self.quinn.close(code, reason.as_bytes());
         let _ = tokio::time::timeout(Duration::from_secs(2), self.quinn.wait_idle()).await;
+    }
+}
+
+/// What all endpoints of a node have in common.
+struct NodeConfig {
+    server: quinn::ServerConfig,
+    client: quinn::ClientConfig,
+    /// The node's private key.
+    secret: Vec<u8>,
+}
+
+impl NodeConfig {
+    fn of(certificates: &Certificates, identity: &Identity) -> Result<Self, EndpointError> {
+        let credentials = certificates.credentials(identity)?;
+        let roots = Arc::new(roots(certificates.authority()?)?);
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider().into())
+                .allow_unauthenticated()
+                .build()
+                .map_err(tls)?;
+        let mut server = rustls::ServerConfig::builder_with_provider(provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(tls)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())
+            .map_err(tls)?;
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(
+            QuicServerConfig::try_from(server).map_err(tls)?,
+        ));
+        // Viewers publish nothing: group streams are allowed once a peer has shown to be a node.
+        server.transport_config(Arc::new(transport(0, MAX_VIEWER_REQUESTS)));
+        let secret = credentials.key.secret_der().to_vec();
+        let client = client_tls(roots)?
+            .with_client_auth_cert(credentials.chain, credentials.key)
+            .map_err(tls)?;
+        Ok(Self { server, client: client_config(client)?, secret })
+    }
+
+    /// On the current runtime.
+    fn endpoint(&self, socket: UdpSocket, shard: Shard) -> std::io::Result<Endpoint> {
+        let config = reset::lasting(&self.secret, shard);
+        let server = Some(self.server.clone());
+        let mut quinn = quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
+        quinn.set_default_client_config(self.client.clone());
+        Ok(Endpoint { quinn })
     }
 }
 

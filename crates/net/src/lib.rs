@@ -8,8 +8,10 @@ pub mod message;
 pub mod publish;
 mod reset;
 pub mod serving;
+mod steering;
 pub mod subscribe;
 pub mod wire;
 
 pub use endpoint::{Endpoint, Viewers, close};
 pub use identity::{Certificates, Identity, Peer};
+pub use steering::MAX_SHARDS;

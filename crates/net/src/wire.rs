@@ -12,7 +12,7 @@ mod varint;
 
 use std::time::Duration;
 
-pub use frame::{FrameDecoder, GroupStart, encode_frame_head};
+pub use frame::{FrameDecoder, GroupStart, encode_frame};
 pub use message::{Message, MessageDecoder, encode_message};
 pub use subscribe::{
     Accepted, MediaSet, RejectCode, Rejected, Resume, Start, Subscribe, Update, kind,

@@ -16,7 +16,7 @@ use gibbon_net::{
     Certificates, Endpoint, Identity, Peer,
     cache::{Group, MAX_GROUPS, Tracks},
     close, endpoint, message,
-    publish::{self, Sent},
+    publish::{self, Pump},
     subscribe::{Event, IncomingGroup, Link, SubscribeError, Subscription},
     wire::{
         self, GroupStart, MediaSet, RejectCode, Rejected, Resume, Start, StreamKind, Subscribe,
@@ -66,12 +66,11 @@ fn push_of(
     complete: bool,
     bytes: usize,
 ) -> Weak<Group> {
-    let base = MediaTime(group * SECOND);
     let header =
         GroupHeader { medium, group: GroupId(group), producer: ProducerId(1), published_us: 0 };
-    let held = tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }).unwrap();
+    let held = tracks.begin(catalog().grids[0], header).unwrap();
     for index in frames.clone() {
-        let time = MediaTime(base.0 + u64::from(index));
+        let time = MediaTime(held.base.0 + u64::from(index));
         let payload = Bytes::from(vec![index as u8; bytes]);
         tracks.push(&held, index, Frame { time, flags: FrameFlags::PRIMARY, payload });
     }
@@ -120,15 +119,17 @@ async fn serve_all(connection: quinn::Connection, catalog: Catalog, tracks: Arc<
     if let Peer::Node(_) = Peer::of(&connection) {
         endpoint::welcome_node(&connection);
     }
+    let pump = Pump::new(connection.clone(), Arc::default());
     while let Ok((send, recv)) = connection.accept_bi().await {
-        let (connection, catalog, tracks) = (connection.clone(), catalog.clone(), tracks.clone());
+        let (pump, catalog, tracks) = (pump.clone(), catalog.clone(), tracks.clone());
         tokio::spawn(async move {
             let (kind, mut sender, mut receiver) = message::accept(send, recv).await.unwrap();
             assert_eq!(kind, StreamKind::Description);
             let request = match publish::request(&mut receiver).await {
                 Ok(request) => request.unwrap(),
                 Err(error) => {
-                    return connection.close(close::MALFORMED, error.to_string().as_bytes());
+                    let reason = error.to_string();
+                    return pump.connection().close(close::MALFORMED, reason.as_bytes());
                 }
             };
             if request.stream.as_str() != "live/test" {
@@ -136,9 +137,7 @@ async fn serve_all(connection: quinn::Connection, catalog: Catalog, tracks: Arc<
                 sender.send(wire::kind::REJECTED, &rejected.encode()).await.unwrap();
                 return;
             }
-            let sent = Arc::new(Sent::default());
-            let _ =
-                publish::serve(connection, sender, receiver, request, &catalog, tracks, sent).await;
+            let _ = publish::serve(&pump, sender, receiver, request, &catalog, tracks).await;
         });
     }
 }

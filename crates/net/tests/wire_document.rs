@@ -146,8 +146,7 @@ fn frame(after: u64, flags: FrameFlags, payload: &'static [u8]) -> Frame {
 }
 
 fn encode_frames(frames: &[Frame]) -> Vec<u8> {
-    let encode = |frame: &Frame| [wire::encode_frame_head(BASE, frame), frame.payload.clone()];
-    frames.iter().flat_map(encode).flatten().collect()
+    frames.iter().flat_map(|frame| wire::encode_frame(BASE, frame)).collect()
 }
 
 fn decode_frames(bytes: &[u8]) -> Result<Vec<Frame>, Malformed> {

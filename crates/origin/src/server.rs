@@ -7,7 +7,7 @@ use gibbon_media::StreamName;
 use gibbon_net::{
     Endpoint, Identity,
     message::MessageError,
-    publish::{self, Sent, Subscribers},
+    publish::{self, Pump, Subscribers},
     serving::{self, MAX_NODE_CONNECTIONS},
     wire::{RejectCode, Rejected},
 };
@@ -51,9 +51,10 @@ pub async fn run(origin: Arc<Origin>, endpoint: Endpoint) {
 async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
     let Some(peer) = serving::subscriber(&connection, ORIGIN) else { return };
     tracing::info!(peer = %peer.id, role = %peer.role, "connected");
+    let pump = Pump::new(connection.clone(), Arc::default());
     let serve = |send, recv| {
-        let (origin, connection, peer) = (origin.clone(), connection.clone(), peer.clone());
-        async move { subscription(&origin, &connection, &peer, (send, recv)).await }
+        let (origin, pump, peer) = (origin.clone(), pump.clone(), peer.clone());
+        async move { subscription(&origin, &pump, &peer, (send, recv)).await }
     };
     serving::streams(&connection, &peer.id, serve).await;
     tracing::info!(peer = %peer.id, "disconnected");
@@ -61,11 +62,11 @@ async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
 
 async fn subscription(
     origin: &Origin,
-    connection: &quinn::Connection,
+    pump: &Pump,
     peer: &Identity,
     stream: (quinn::SendStream, quinn::RecvStream),
 ) -> Result<(), MessageError> {
-    let asked = serving::request(connection, ORIGIN, stream).await?;
+    let asked = serving::request(pump.connection(), ORIGIN, stream).await?;
     let Some((request, mut sender, receiver)) = asked else { return Ok(()) };
     let Some(source) = origin.sources.get(&request.stream) else {
         let reason = format!("this origin does not publish {}", request.stream);
@@ -78,6 +79,6 @@ async fn subscription(
     );
     let _counted = origin.downstreams.enter();
     let tracks = source.tracks[request.description.index()].clone();
-    let (connection, catalog, sent) = (connection.clone(), &source.catalog, Arc::<Sent>::default());
-    publish::serve(connection, sender, receiver, request, catalog, tracks, sent).await.map(|_| ())
+    let ended = publish::serve(pump, sender, receiver, request, &source.catalog, tracks).await;
+    ended.map(|_| ())
 }

@@ -16,10 +16,7 @@ use gibbon_codec::{
 };
 use gibbon_control::process;
 use gibbon_media::{Catalog, FrameRate, MediaTime, Medium, ProducerId, Scheme, StreamName};
-use gibbon_net::{
-    cache::{Push, Tracks},
-    wire::GroupStart,
-};
+use gibbon_net::cache::{Push, Tracks};
 
 /// What to publish: `NAME=MEDIA[,CAPTIONS.vtt]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,9 +168,7 @@ impl Publisher {
 /// Puts a coded frame into the cache that subscribers read.
 fn put(catalog: &Catalog, tracks: &[Arc<Tracks>; 2], coded: Coded) {
     let tracks = &tracks[coded.description.index()];
-    let base = catalog.grid(coded.description).start_of(coded.header.group);
-    let start = GroupStart { subscription: 0, header: coded.header, base, first: 0 };
-    let group = match tracks.admit(&start) {
+    let group = match tracks.begin(catalog.grid(coded.description), coded.header) {
         Ok(group) => group,
         Err(why) => return tracing::warn!(group = %coded.header.group, %why, "not published"),
     };

@@ -12,11 +12,11 @@ use std::{
 use gibbon_control::node::{NodeAddress, SourceBytes, UpstreamReport};
 use gibbon_media::{Catalog, Description, GroupId, Medium, NodeId, StreamName};
 use gibbon_net::{
-    cache::Tracks,
+    cache::{Beat, Tracks, mirror},
     subscribe::{SubscribeError, Subscription},
     wire::{MediaSet, RejectCode, Rejected, Start, Subscribe},
 };
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
 
 use crate::{
     help,
@@ -65,7 +65,19 @@ pub struct Relays {
     /// Where they find their sources.
     pub network: Arc<Network>,
     pub(crate) pulling: Pulling,
+    /// Where relays run: all on one shard, however many there are.
+    runtime: Handle,
+    shards: Vec<Shard>,
     running: Mutex<HashMap<Key, Arc<Relay>>>,
+}
+
+/// Where what has come is read: by tasks of one runtime, that are told of it at the beats of one beat.
+#[derive(Clone)]
+pub struct Shard {
+    /// Its tasks.
+    pub runtime: Handle,
+    /// When they are told.
+    pub beat: Arc<Beat>,
 }
 
 /// One description of one stream, on its way through this node.
@@ -76,6 +88,8 @@ pub struct Relay {
     pub description: Description,
     /// What has come.
     pub tracks: Arc<Tracks>,
+    /// The same for the readers on each shard, where there are several.
+    copies: Vec<Arc<Tracks>>,
     /// Whether nothing comes.
     pub silence: Silence,
     /// What it takes to send to one viewer, in kbit/s; 0 until known.
@@ -132,8 +146,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Relays {
     /// Pulls over connections of `peers` from where `network` says.
+    /// Runs on the current runtime.
     pub fn new(peers: Arc<Peers>, network: Arc<Network>, pulling: Pulling) -> Arc<Self> {
-        Arc::new(Self { peers, network, pulling, running: Mutex::default() })
+        Self::sharded(peers, network, pulling, Vec::new())
+    }
+
+    /// The same, for readers on `shards`.
+    pub fn sharded(
+        peers: Arc<Peers>,
+        network: Arc<Network>,
+        pulling: Pulling,
+        shards: Vec<Shard>,
+    ) -> Arc<Self> {
+        let (runtime, running) = (Handle::current(), Mutex::default());
+        Arc::new(Self { peers, network, pulling, runtime, shards, running })
     }
 
     /// Wants a description; a relay that does not run yet begins with `bootstrap`, if given.
@@ -157,10 +183,12 @@ impl Relays {
                 format!("{MAX_RELAYS} tracks are relayed"),
             ));
         }
+        let (tracks, copies) = self.caches();
         let relay = Arc::new(Relay {
             stream: stream.clone(),
             description,
-            tracks: Arc::default(),
+            tracks,
+            copies,
             silence: Silence::default(),
             kbps: AtomicU64::new(0),
             state: watch::Sender::new(State::Looking),
@@ -171,8 +199,18 @@ impl Relays {
         });
         let demand = relay.demand();
         running.insert((stream.clone(), description), relay.clone());
-        tokio::spawn(run(Arc::downgrade(self), relay));
+        self.runtime.spawn(run(Arc::downgrade(self), relay));
         Ok(demand)
+    }
+
+    /// What a relay fills, and what is copied from there.
+    fn caches(&self) -> (Arc<Tracks>, Vec<Arc<Tracks>>) {
+        let paced = |shard: &Shard| Arc::new(Tracks::paced(shard.beat.clone()));
+        match &self.shards[..] {
+            [] => (Arc::default(), Vec::new()),
+            [only] => (paced(only), Vec::new()),
+            several => (Arc::default(), several.iter().map(paced).collect()),
+        }
     }
 
     /// What is pulled, for the report.
@@ -221,6 +259,11 @@ impl Relay {
     fn demand(self: &Arc<Self>) -> Demand {
         self.wanted.send_modify(|n| *n += 1);
         Demand { relay: self.clone() }
+    }
+
+    /// What has come, for readers on the shard of that index.
+    pub fn tracks_on(&self, shard: usize) -> Arc<Tracks> {
+        self.copies.get(shard).unwrap_or(&self.tracks).clone()
     }
 
     /// Waits for the first source, for a bounded time.
@@ -308,6 +351,12 @@ impl Relay {
 
 /// Pulls until nobody has wanted the description for [`LINGER`].
 async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
+    let mut mirrors = JoinSet::new();
+    if let Some(relays) = relays.upgrade() {
+        for (shard, copy) in relays.shards.iter().zip(&relay.copies) {
+            mirrors.spawn_on(mirror(relay.tracks.clone(), copy.clone()), &shard.runtime);
+        }
+    }
     tokio::select! {
         () = pull(relays.clone(), &relay) => {}
         () = watch_silence(&relay) => {}

@@ -17,8 +17,7 @@ use gibbon_net::{
     Certificates, Endpoint, Identity,
     cache::Tracks,
     endpoint, message,
-    publish::{self, Sent},
-    wire::GroupStart,
+    publish::{self, Pump},
 };
 use gibbon_relay::{Demand, Network, Peers, Pulling, Relays};
 
@@ -72,8 +71,9 @@ impl Worker {
                 tokio::spawn(async move {
                     let connection = incoming.await.unwrap();
                     endpoint::welcome_node(&connection);
+                    let pump = Pump::new(connection.clone(), Arc::default());
                     while let Ok((send, recv)) = connection.accept_bi().await {
-                        tokio::spawn(serve(connection.clone(), tracks.clone(), send, recv));
+                        tokio::spawn(serve(pump.clone(), tracks.clone(), send, recv));
                     }
                 });
             }
@@ -82,16 +82,10 @@ impl Worker {
     }
 }
 
-async fn serve(
-    connection: quinn::Connection,
-    tracks: Arc<Tracks>,
-    send: quinn::SendStream,
-    recv: quinn::RecvStream,
-) {
+async fn serve(pump: Pump, tracks: Arc<Tracks>, send: quinn::SendStream, recv: quinn::RecvStream) {
     let (_, sender, mut receiver) = message::accept(send, recv).await.unwrap();
     let Ok(Some(request)) = publish::request(&mut receiver).await else { return };
-    let sent = Arc::<Sent>::default();
-    let _ = publish::serve(connection, sender, receiver, request, &catalog(), tracks, sent).await;
+    let _ = publish::serve(&pump, sender, receiver, request, &catalog(), tracks).await;
 }
 
 async fn produce(tracks: Arc<Tracks>, producer: ProducerId) {
@@ -102,9 +96,8 @@ async fn produce(tracks: Arc<Tracks>, producer: ProducerId) {
         tokio::time::sleep(time.since(now())).await;
         let group = grid.group_at(time);
         let header = GroupHeader { medium: Medium::Video, group, producer, published_us: time.0 };
-        let base = grid.start_of(group);
-        let held = tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }).unwrap();
-        let index = (n - rate().first_at_or_after(base).0) as u32;
+        let held = tracks.begin(grid, header).unwrap();
+        let index = (n - rate().first_at_or_after(held.base).0) as u32;
         let payload = Bytes::from(producer.0.to_be_bytes().to_vec());
         tracks.push(&held, index, Frame { time, flags: FrameFlags::PRIMARY, payload });
         if u64::from(index) + 1 == FRAMES_PER_GROUP {

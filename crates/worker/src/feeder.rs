@@ -1,11 +1,11 @@
 //! From a relay's cache into a segment's pipe: a cursor for each group, as a subscriber has. A segment that is
 //! slow makes the cursors wait, and what it has not taken when the cache evicts it is skipped.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use gibbon_media::{Catalog, Description, GroupId, Medium};
-use gibbon_net::cache::{Group, Read, Tracks};
+use gibbon_media::{Catalog, Description, Medium};
+use gibbon_net::cache::{CachedFrame, Group, Read, Tracks, Unread};
 use gibbon_worker::ipc::{GroupOf, Malformed, Message, ToSegment};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -29,20 +29,12 @@ pub async fn feed(
     pipe: mpsc::Sender<Bytes>,
 ) {
     let first = catalog.grid(description).group_at(tracks.live());
-    let mut begun: BTreeSet<(GroupId, usize)> = BTreeSet::new();
+    let mut unread = Unread::of(Medium::ALL.to_vec());
     let mut groups = JoinSet::new();
     loop {
         let began = tracks.group_began();
-        for (medium, group) in held(&tracks) {
-            let id = group.header.group;
-            if id >= first && begun.insert((id, medium.index())) {
-                groups.spawn(feed_group(group, description, pipe.clone()));
-            }
-        }
-        // What the cache no longer holds cannot come again: forget it, so that this set is bounded.
-        let oldest = Medium::ALL.iter().filter_map(|m| tracks.ring(*m).span()).map(|s| s.0).min();
-        if let Some(oldest) = oldest {
-            begun = begun.split_off(&(oldest, 0));
+        for group in unread.take(&tracks, |id| id >= first) {
+            groups.spawn(feed_group(group, description, pipe.clone()));
         }
         tokio::select! {
             () = began => {}
@@ -50,13 +42,6 @@ pub async fn feed(
             () = pipe.closed() => return,
         }
     }
-}
-
-/// All groups that are in the cache.
-fn held(tracks: &Tracks) -> impl Iterator<Item = (Medium, Arc<Group>)> {
-    Medium::ALL.into_iter().flat_map(|medium| {
-        tracks.ring(medium).groups().into_iter().map(move |group| (medium, group))
-    })
 }
 
 async fn feed_group(group: Arc<Group>, description: Description, pipe: mpsc::Sender<Bytes>) {
@@ -81,13 +66,12 @@ async fn try_feed_group(
         producer: header.producer,
     };
     say(pipe, ToSegment::Group { description, header }).await?;
-    let mut next = 0;
+    let (mut next, mut frames) = (0, Vec::new());
     loop {
         let changed = group.changed();
-        match group.read(next as usize) {
-            Read::Frames(frames) => {
-                for cached in frames {
-                    let frame = cached.frame();
+        match group.read(next as usize, &mut frames, CachedFrame::frame) {
+            Read::Frames(_) => {
+                for frame in frames.drain(..) {
                     say(pipe, ToSegment::Frame { at, index: next, frame }).await?;
                     next += 1;
                 }
@@ -109,13 +93,13 @@ mod tests {
     use std::time::Duration;
 
     use bytes::BytesMut;
-    use gibbon_media::{Frame, FrameFlags, GroupHeader, MediaTime, ProducerId, Scheme, TextTrack};
-    use gibbon_net::{cache::MAX_GROUPS, wire::GroupStart};
+    use gibbon_media::{
+        Frame, FrameFlags, GroupHeader, GroupId, MediaTime, ProducerId, Scheme, TextTrack,
+    };
+    use gibbon_net::cache::MAX_GROUPS;
     use tokio::time::timeout;
 
     use super::*;
-
-    const SECOND: u64 = 1_000_000;
 
     fn catalog() -> Catalog {
         Catalog {
@@ -138,10 +122,9 @@ mod tests {
             producer: ProducerId(1),
             published_us: 0,
         };
-        let base = MediaTime(group * SECOND);
-        let held = tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }).unwrap();
+        let held = tracks.begin(catalog().grids[0], header).unwrap();
         for index in 0..frames {
-            let (time, payload) = (MediaTime(base.0 + index), Bytes::from_static(b"x"));
+            let (time, payload) = (MediaTime(held.base.0 + index), Bytes::from_static(b"x"));
             tracks.push(&held, index as u32, Frame { time, flags: FrameFlags::NONE, payload });
         }
         held

@@ -12,7 +12,6 @@ use gibbon_media::{Catalog, Description, Frame, GroupHeader, InstanceId, StreamN
 use gibbon_net::{
     cache::{Group, Push, Tracks},
     publish::Subscribers,
-    wire::GroupStart,
 };
 use tokio::sync::watch;
 
@@ -56,9 +55,8 @@ impl Output {
 
     /// The group to put frames into; `None` where another producer's copy of it has begun, or it is too old.
     fn group(&self, place: Place) -> Option<Arc<Group>> {
-        let base = self.catalog.grid(place.description).start_of(place.header.group);
-        let start = GroupStart { subscription: 0, header: place.header, base, first: 0 };
-        let admitted = self.tracks[place.description.index()].admit(&start);
+        let grid = self.catalog.grid(place.description);
+        let admitted = self.tracks[place.description.index()].begin(grid, place.header);
         admitted
             .inspect_err(|why| tracing::debug!(stream = %self.catalog.stream, group = %place.header.group, %why, "not published"))
             .ok()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gibbon_net::{
     Endpoint, Identity,
     message::MessageError,
-    publish::{self, Sent},
+    publish::{self, Pump},
     serving::{self, MAX_NODE_CONNECTIONS},
     wire::{RejectCode, Rejected},
 };
@@ -24,20 +24,21 @@ pub async fn run(worker: Arc<Worker>, endpoint: Endpoint) {
 async fn serve(worker: Arc<Worker>, connection: quinn::Connection) {
     let Some(peer) = serving::subscriber(&connection, WORKER) else { return };
     worker.links.note(&peer, &connection);
+    let pump = Pump::new(connection.clone(), Arc::default());
     let serve = |send, recv| {
-        let (worker, connection, peer) = (worker.clone(), connection.clone(), peer.clone());
-        async move { subscription(&worker, &connection, &peer, (send, recv)).await }
+        let (worker, pump, peer) = (worker.clone(), pump.clone(), peer.clone());
+        async move { subscription(&worker, &pump, &peer, (send, recv)).await }
     };
     serving::streams(&connection, &peer.id, serve).await;
 }
 
 async fn subscription(
     worker: &Worker,
-    connection: &quinn::Connection,
+    pump: &Pump,
     peer: &Identity,
     stream: (quinn::SendStream, quinn::RecvStream),
 ) -> Result<(), MessageError> {
-    let asked = serving::request(connection, WORKER, stream).await?;
+    let asked = serving::request(pump.connection(), WORKER, stream).await?;
     let Some((request, mut sender, receiver)) = asked else { return Ok(()) };
     let Some(output) = worker.outputs.stream(&request.stream) else {
         // Another worker may make it.
@@ -51,9 +52,8 @@ async fn subscription(
     );
     let _counted = output.subscribers.enter();
     let tracks = output.tracks[request.description.index()].clone();
-    let (connection, catalog, sent) = (connection.clone(), &output.catalog, Arc::<Sent>::default());
     tokio::select! {
-        ended = publish::serve(connection, sender, receiver, request, catalog, tracks, sent) => ended.map(|_| ()),
+        ended = publish::serve(pump, sender, receiver, request, &output.catalog, tracks) => ended.map(|_| ()),
         () = output.withdrawn() => Ok(()),
     }
 }

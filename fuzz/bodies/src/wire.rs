@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use gibbon_media::MediaTime;
 use gibbon_net::wire::{
     Accepted, FrameDecoder, GroupStart, MAX_FRAME, MAX_JSON, MAX_MESSAGE, MAX_VARINT, Malformed,
-    Message, MessageDecoder, Rejected, Subscribe, Update, encode_frame_head, encode_message,
+    Message, MessageDecoder, Rejected, Subscribe, Update, encode_frame, encode_message,
     get_varint, put_varint,
 };
 
@@ -70,8 +70,7 @@ pub fn frames(input: &[u8]) {
     assert_eq!(drain(input, piece, |buffer| decoder.decode(buffer)), whole);
     for frame in whole.0 {
         assert!(frame.time >= base && frame.payload.len() <= MAX_FRAME);
-        let mut again = BytesMut::from(&encode_frame_head(base, &frame)[..]);
-        again.extend_from_slice(&frame.payload);
+        let mut again = BytesMut::from(&encode_frame(base, &frame)[..]);
         assert_eq!(decoder.decode(&mut again), Ok(Some(frame)));
     }
 }

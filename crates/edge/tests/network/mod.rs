@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     process::{ExitStatus, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,9 +28,9 @@ use gibbon_net::{
     cache::Tracks,
     endpoint, message,
     message::Sender,
-    publish::{self, Sent},
+    publish::{self, Pump},
     subscribe::{Event, Link, SubscribeError, Subscription},
-    wire::{GroupStart, MediaSet, Rejected, Start, StreamKind, Subscribe},
+    wire::{MediaSet, Rejected, Start, StreamKind, Subscribe},
 };
 use serde_json::Value;
 use tokio::{
@@ -42,6 +45,7 @@ const WAIT: Duration = Duration::from_secs(20);
 /// Length of a group.
 pub const GROUP: Duration = Duration::from_millis(500);
 const FRAMES_PER_SECOND: u32 = 50;
+const FRAMES_PER_GROUP: u32 = FRAMES_PER_SECOND / 2;
 /// With 50 of them per second 400 kbit/s.
 const FRAME_BYTES: usize = 1000;
 
@@ -73,6 +77,18 @@ impl Network {
         Endpoint::node(&self.certificates, &identity, ([127, 0, 0, 1], 0).into()).unwrap()
     }
 
+    /// An edge that listens on `address`.
+    pub fn command(&self, address: SocketAddr) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gibbon-edge"));
+        command
+            .current_dir(self.folder.path())
+            .args(["--id", "edge-a", "--listen", &address.to_string(), "--certs", "."])
+            .args(["--log-format", "json"])
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
     /// The edge `edge-a`, which is told of `origins` and, if there is one, of the coordinator.
     pub async fn edge(
         &self,
@@ -82,15 +98,11 @@ impl Network {
     ) -> Edge {
         let nobody = ([127, 0, 0, 1], 1).into();
         let coordinator = coordinator.map_or(nobody, |coordinator| coordinator.address);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gibbon-edge"));
+        let mut command = self.command("127.0.0.1:0".parse().unwrap());
         command
-            .current_dir(self.folder.path())
-            .args(["--id", "edge-a", "--listen", "127.0.0.1:0", "--certs", "."])
-            .args(["--log-format", "json", "--coordinator", &coordinator.to_string()])
+            .args(["--coordinator", &coordinator.to_string()])
             .args(origins.iter().map(|o| format!("--upstream={}@{}", o.id, o.address)))
-            .args(options)
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+            .args(options);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = watch::Sender::new(Vec::<Value>::new());
@@ -130,7 +142,7 @@ impl Network {
                 let _ = heard.send(message);
             }
         });
-        Viewer { link, session, news, revision: 0, _endpoint: endpoint }
+        Viewer { link, session, news, revision: 0, endpoint }
     }
 }
 
@@ -180,6 +192,7 @@ pub struct Origin {
     pub id: NodeId,
     pub address: SocketAddr,
     playing: watch::Sender<bool>,
+    subscriptions: Arc<AtomicUsize>,
 }
 
 fn catalog() -> Catalog {
@@ -206,20 +219,29 @@ impl Origin {
         let address = endpoint.local_address().unwrap();
         let tracks = [Arc::new(Tracks::default()), Arc::new(Tracks::default())];
         let (playing, plays) = watch::channel(true);
+        let subscriptions = Arc::<AtomicUsize>::default();
+        let subscribed = subscriptions.clone();
         tokio::spawn(publish(tracks.clone(), plays));
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
-                let tracks = tracks.clone();
+                let (tracks, subscribed) = (tracks.clone(), subscribed.clone());
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.await else { return };
                     endpoint::welcome_node(&connection);
+                    let pump = Pump::new(connection.clone(), Arc::default());
                     while let Ok((send, recv)) = connection.accept_bi().await {
-                        tokio::spawn(subscription(connection.clone(), tracks.clone(), send, recv));
+                        subscribed.fetch_add(1, Ordering::Relaxed);
+                        tokio::spawn(subscription(pump.clone(), tracks.clone(), send, recv));
                     }
                 });
             }
         });
-        Self { id: id(name), address, playing }
+        Self { id: id(name), address, playing, subscriptions }
+    }
+
+    /// How many descriptions have been asked for so far.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.load(Ordering::Relaxed)
     }
 
     /// Publishes nothing more, or goes on.
@@ -229,15 +251,15 @@ impl Origin {
 }
 
 async fn subscription(
-    connection: quinn::Connection,
+    pump: Pump,
     tracks: [Arc<Tracks>; 2],
     send: quinn::SendStream,
     recv: quinn::RecvStream,
 ) {
     let (_, sender, mut receiver) = message::accept(send, recv).await.unwrap();
     let Ok(Some(request)) = publish::request(&mut receiver).await else { return };
-    let (tracks, sent) = (tracks[request.description.index()].clone(), Arc::<Sent>::default());
-    let _ = publish::serve(connection, sender, receiver, request, &catalog(), tracks, sent).await;
+    let tracks = tracks[request.description.index()].clone();
+    let _ = publish::serve(&pump, sender, receiver, request, &catalog(), tracks).await;
 }
 
 /// Publishes frames as time passes.
@@ -258,10 +280,8 @@ async fn publish(tracks: [Arc<Tracks>; 2], mut plays: watch::Receiver<bool>) {
                 producer: ProducerId(1),
                 published_us: now.0,
             };
-            let start =
-                GroupStart { subscription: 0, header, base: grid.start_of(group), first: 0 };
             for tracks in &tracks {
-                let held = tracks.admit(&start).unwrap();
+                let held = tracks.begin(grid, header).unwrap();
                 let payload = Bytes::from(vec![0; FRAME_BYTES]);
                 tracks.push(
                     &held,
@@ -283,7 +303,7 @@ pub struct Viewer {
     session: Sender,
     news: mpsc::UnboundedReceiver<ToViewer>,
     revision: u64,
-    _endpoint: Endpoint,
+    endpoint: Endpoint,
 }
 
 /// A leg that is read; dropped, it is cancelled.
@@ -315,6 +335,13 @@ impl Leg {
 impl Viewer {
     /// Asks for a leg.
     pub async fn leg(&self, description: Description) -> Result<Leg, Rejected> {
+        let subscription = self.subscribe(description).await?;
+        let (counter, frames) = watch::channel(0);
+        let task = tokio::spawn(read(subscription, counter));
+        Ok(Leg { task, frames })
+    }
+
+    async fn subscribe(&self, description: Description) -> Result<Subscription, Rejected> {
         let request = Subscribe {
             stream: "live/test".parse().unwrap(),
             description,
@@ -324,14 +351,30 @@ impl Viewer {
             priority: 1,
             patience: None,
         };
-        let subscription = match Subscription::open(&self.link, &request).await {
-            Ok(subscription) => subscription,
-            Err(SubscribeError::Rejected(why)) => return Err(why),
+        match Subscription::open(&self.link, &request).await {
+            Ok(subscription) => Ok(subscription),
+            Err(SubscribeError::Rejected(why)) => Err(why),
             Err(other) => panic!("{other}"),
-        };
-        let (counter, frames) = watch::channel(0);
-        let task = tokio::spawn(read(subscription, counter));
-        Ok(Leg { task, frames })
+        }
+    }
+
+    /// Asks for a description and takes `groups` groups of it: one after the other, with all their frames.
+    pub async fn takes_whole(&self, description: Description, groups: u64) {
+        let mut subscription = self.subscribe(description).await.unwrap();
+        let first = subscription.accepted.first;
+        for group in first.0..first.0 + groups {
+            let Event::Group(mut taken) = soon("a group", subscription.next()).await else {
+                panic!("group {group} of description {description} does not come");
+            };
+            assert_eq!(taken.start.header.group.0, group);
+            while soon("a frame", taken.next_frame()).await.unwrap().is_some() {}
+            assert_eq!(taken.frames(), FRAMES_PER_GROUP, "group {group}");
+        }
+    }
+
+    /// Goes on from another port.
+    pub fn moves(&self) {
+        self.endpoint.change_port().unwrap();
     }
 
     /// Asks for a leg until it gets it.

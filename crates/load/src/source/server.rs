@@ -8,7 +8,7 @@ use gibbon_net::{
     Endpoint,
     cache::Tracks,
     message::MessageError,
-    publish::{self, Sent, Subscribers},
+    publish::{self, Pump, Subscribers},
     serving::{self, MAX_NODE_CONNECTIONS},
     wire::{RejectCode, Rejected},
 };
@@ -42,19 +42,20 @@ impl Server {
 
     async fn serve(self: Arc<Self>, connection: quinn::Connection) {
         let Some(peer) = serving::subscriber(&connection, SOURCE) else { return };
+        let pump = Pump::new(connection.clone(), Arc::default());
         let serve = |send, recv| {
-            let (server, connection) = (self.clone(), connection.clone());
-            async move { server.subscription(&connection, (send, recv)).await }
+            let (server, pump) = (self.clone(), pump.clone());
+            async move { server.subscription(&pump, (send, recv)).await }
         };
         serving::streams(&connection, &peer.id, serve).await;
     }
 
     async fn subscription(
         &self,
-        connection: &quinn::Connection,
+        pump: &Pump,
         stream: (quinn::SendStream, quinn::RecvStream),
     ) -> Result<(), MessageError> {
-        let asked = serving::request(connection, SOURCE, stream).await?;
+        let asked = serving::request(pump.connection(), SOURCE, stream).await?;
         let Some((request, mut sender, receiver)) = asked else { return Ok(()) };
         let Some(found) = self.streams.iter().find(|s| s.catalog.stream == request.stream) else {
             let reason = format!("this source does not publish {}", request.stream);
@@ -63,8 +64,7 @@ impl Server {
         };
         let _counted = self.downstreams.enter();
         let tracks = found.tracks[request.description.index()].clone();
-        let (connection, sent) = (connection.clone(), Arc::<Sent>::default());
-        let catalog = &found.catalog;
-        publish::serve(connection, sender, receiver, request, catalog, tracks, sent).await.map(drop)
+        let ended = publish::serve(pump, sender, receiver, request, &found.catalog, tracks).await;
+        ended.map(drop)
     }
 }

@@ -1,23 +1,22 @@
 //! One group on its way to one subscriber.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use gibbon_media::{Description, GroupHeader, MediaTime, Medium};
-use quinn::{SendStream, VarInt};
+use gibbon_media::{Description, GroupHeader, GroupId, MediaTime, Medium};
+use quinn::{ConnectionError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Sent;
 use crate::{
-    cache::{Group, Read, Tracks},
+    cache::{Group, Read},
     close,
     wire::{GroupStart, encode_message, kind},
 };
 
-/// How closely a group's end of use is kept, where the live position does not move as the clock does.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Group ids are compared by their remainder: priorities have room for no more. With groups of 1 s two of
 /// them change places once in 24 days, for the time of one group.
 const GROUP_IDS: u64 = 1 << 21;
@@ -32,102 +31,158 @@ pub fn priority(asked: u8, description: Description, header: &GroupHeader) -> i3
     class * GROUP_IDS as i32 - (header.group.0 % GROUP_IDS) as i32
 }
 
-/// Sends one group on a stream of its own.
-pub struct SendGroup {
-    pub connection: quinn::Connection,
-    pub subscription: u64,
-    pub priority: i32,
+type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A group that is being sent on a stream of its own. Errors end the stream only, unless the connection is gone.
+pub struct Sending {
+    group: Arc<Group>,
+    priority: i32,
     /// Given up once the live position is past this; none: once the cache evicts it.
-    pub useful_until: Option<MediaTime>,
-    /// The first frame wanted.
-    pub first: u32,
-    pub tracks: Arc<Tracks>,
-    pub sent: Arc<Sent>,
+    useful_until: Option<MediaTime>,
+    stage: Stage,
+    stream: Option<GroupStream>,
+    /// Taken out of the cache, and not yet by QUIC: what was due when QUIC took no more, if not empty.
+    chunks: Vec<Bytes>,
+    /// The next frame to take out of the cache.
+    next: usize,
+    /// Pieces that QUIC has taken: the header, then frames.
+    taken: usize,
 }
 
-impl SendGroup {
-    /// Sends the group and waits until the subscriber has it, unless it takes it too slowly: then the
-    /// group is given up wherever it stands, be it in QUIC's buffers. Errors end the stream only: the
-    /// connection's end is seen by whoever serves the subscription.
-    pub async fn run(self, group: Arc<Group>) {
-        let mut stream = None;
-        tokio::select! {
-            biased;
-            () = self.useless(&group) => {
-                self.sent.superseded.fetch_add(1, Ordering::Relaxed);
-                if let Some(stream) = stream {
-                    stream.give_up(close::SUPERSEDED);
-                }
-            }
-            _ = self.send(&mut stream, &group) => {}
+enum Stage {
+    /// Until the other side lets another stream be opened.
+    Opening(Waiting<Result<SendStream, ConnectionError>>),
+    Writing,
+    /// All is in QUIC's hands until the subscriber has it, or wants no more of it.
+    Delivering(Waiting<Result<Option<VarInt>, StoppedError>>),
+    Over,
+}
+
+/// How far a group has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It waits for more frames, for room in QUIC, or for the subscriber.
+    Waits,
+    /// It has been delivered, given up or refused.
+    Over,
+}
+
+impl Sending {
+    /// Of `group`, the frames that follow `start`.
+    pub fn new(
+        group: Arc<Group>,
+        start: &GroupStart,
+        priority: i32,
+        useful_until: Option<MediaTime>,
+        connection: &quinn::Connection,
+    ) -> Self {
+        let connection = connection.clone();
+        Self {
+            group,
+            priority,
+            useful_until,
+            stage: Stage::Opening(Box::pin(async move { connection.open_uni().await })),
+            stream: None,
+            chunks: vec![encode_message(kind::GROUP, &start.encode())],
+            next: start.first as usize,
+            taken: 0,
         }
     }
 
-    async fn useless(&self, group: &Group) {
-        tokio::select! {
-            () = group.evicted() => {}
-            () = self.outlived() => {}
-        }
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        self.group.header.group
     }
 
-    async fn outlived(&self) {
-        let Some(until) = self.useful_until else { return std::future::pending().await };
-        while self.tracks.live() <= until {
-            tokio::time::sleep(until.since(self.tracks.live()).max(LOOK_AGAIN)).await;
-        }
+    /// Whether a frame of it has been sent.
+    pub fn has_sent(&self) -> bool {
+        self.taken > 1
     }
 
-    async fn send(
-        &self,
-        stream: &mut Option<GroupStream>,
-        group: &Group,
-    ) -> Result<(), quinn::WriteError> {
-        let opened = self.connection.open_uni().await?;
-        let stream = stream.insert(GroupStream { stream: opened, over: false });
-        let _ = stream.stream.set_priority(self.priority);
-        self.write(stream, group).await?;
-        stream.deliver().await;
-        Ok(())
-    }
-
-    async fn write(
-        &self,
-        stream: &mut GroupStream,
-        group: &Group,
-    ) -> Result<(), quinn::WriteError> {
-        let start = GroupStart {
-            subscription: self.subscription,
-            header: group.header,
-            base: group.base,
-            first: self.first,
+    /// Goes as far as it can, with the stream live at `live`. A group that the subscriber takes too slowly is
+    /// given up wherever it stands, be it in QUIC's buffers.
+    pub fn step(
+        &mut self,
+        cx: &mut Context,
+        live: MediaTime,
+        sent: &Sent,
+    ) -> Result<Progress, ConnectionError> {
+        let useless = match self.useful_until {
+            Some(until) if live > until => Some(&sent.outlived),
+            _ => self.group.is_evicted().then_some(&sent.evicted),
         };
-        stream.stream.write_all(&encode_message(kind::GROUP, &start.encode())).await?;
-        let mut next = self.first as usize;
-        loop {
-            let changed = group.changed();
-            match group.read(next) {
-                Read::Frames(frames) => {
-                    next += frames.len();
-                    let mut chunks: Vec<Bytes> =
-                        frames.into_iter().flat_map(|f| [f.head, f.payload]).collect();
-                    self.count(&chunks);
-                    stream.stream.write_all_chunks(&mut chunks).await?;
+        if let Some(reason) = useless {
+            Sent::add(reason, 1);
+            if let Some(stream) = self.stream.take() {
+                stream.give_up(close::SUPERSEDED);
+            }
+            return Ok(Progress::Over);
+        }
+        while !matches!(self.stage, Stage::Over) {
+            match self.next_stage(cx, sent) {
+                Poll::Ready(stage) => self.stage = stage?,
+                Poll::Pending => return Ok(Progress::Waits),
+            }
+        }
+        Ok(Progress::Over)
+    }
+
+    fn next_stage(
+        &mut self,
+        cx: &mut Context,
+        sent: &Sent,
+    ) -> Poll<Result<Stage, ConnectionError>> {
+        Poll::Ready(match &mut self.stage {
+            Stage::Opening(opening) => {
+                let stream = ready!(opening.as_mut().poll(cx))?;
+                let _ = stream.set_priority(self.priority);
+                self.stream = Some(GroupStream { stream, over: false });
+                Ok(Stage::Writing)
+            }
+            Stage::Writing => match ready!(self.write(cx, sent)) {
+                Ok(()) => Ok(self.finish()),
+                Err(WriteError::ConnectionLost(error)) => Err(error),
+                Err(_) => Ok(Stage::Over),
+            },
+            Stage::Delivering(stopped) => match ready!(stopped.as_mut().poll(cx)) {
+                Err(StoppedError::ConnectionLost(error)) => Err(error),
+                _ => {
+                    self.stream.iter_mut().for_each(|stream| stream.over = true);
+                    Ok(Stage::Over)
                 }
-                Read::Wait => changed.await,
-                Read::Complete => return Ok(()),
-                // Given up by whoever waits for it beside this.
-                Read::Evicted => std::future::pending().await,
+            },
+            Stage::Over => Ok(Stage::Over),
+        })
+    }
+
+    /// Writes until all frames of the group are written.
+    fn write(&mut self, cx: &mut Context, sent: &Sent) -> Poll<Result<(), WriteError>> {
+        let Some(GroupStream { stream, .. }) = &mut self.stream else {
+            return Poll::Ready(Err(WriteError::ClosedStream));
+        };
+        loop {
+            while !self.chunks.is_empty() {
+                let written = ready!(pin!(stream.write_chunks(&mut self.chunks)).poll(cx))?;
+                self.chunks.drain(..written.chunks);
+                // The first piece is the header.
+                let frames = written.chunks - usize::from(self.taken == 0 && written.chunks > 0);
+                self.taken += written.chunks;
+                Sent::add(&sent.frames, frames);
+                Sent::add(&sent.bytes, written.bytes);
+            }
+            match self.group.read(self.next, &mut self.chunks, |frame| frame.wire.clone()) {
+                Read::Frames(count) => self.next += count,
+                Read::Complete => return Poll::Ready(Ok(())),
+                // Who is evicted is given up at the next step, which follows.
+                Read::Wait | Read::Evicted => return Poll::Pending,
             }
         }
     }
 
-    fn count(&self, chunks: &[Bytes]) {
-        let bytes: usize = chunks.iter().map(Bytes::len).sum();
-        self.sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let before = self.sent.frames.fetch_add(chunks.len() as u64 / 2, Ordering::Relaxed);
-        if before == 0 {
-            tracing::info!("first frame sent");
-        }
+    fn finish(&mut self) -> Stage {
+        let Some(GroupStream { stream, .. }) = &mut self.stream else { return Stage::Over };
+        let _ = stream.finish();
+        Stage::Delivering(Box::pin(stream.stopped()))
     }
 }
 
@@ -139,13 +194,6 @@ struct GroupStream {
 }
 
 impl GroupStream {
-    /// Ends the stream and waits until the subscriber has it all, or wants no more of it.
-    async fn deliver(&mut self) {
-        let _ = self.stream.finish();
-        let _ = self.stream.stopped().await;
-        self.over = true;
-    }
-
     fn give_up(mut self, code: VarInt) {
         self.over = self.stream.reset(code).is_ok();
     }

@@ -76,12 +76,16 @@ fn index_of(n: u64) -> Result<u32, Malformed> {
     u32::try_from(n).map_err(|_| Malformed::Unknown { what: "frame index", value: n })
 }
 
-/// What stands before a frame's payload: the same for every subscriber, so written once.
-pub fn encode_frame_head(base: MediaTime, frame: &Frame) -> Bytes {
-    let mut out = BytesMut::with_capacity(16);
+/// Bytes before a frame's payload, at most: two numbers and the flags.
+const MAX_FRAME_HEAD: usize = 17;
+
+/// A frame as it stands in a group: the same for every subscriber, so written once.
+pub fn encode_frame(base: MediaTime, frame: &Frame) -> Bytes {
+    let mut out = BytesMut::with_capacity(MAX_FRAME_HEAD + frame.payload.len());
     put_varint(&mut out, frame.time.0.saturating_sub(base.0));
     out.extend_from_slice(&[frame.flags.bits()]);
     put_varint(&mut out, frame.payload.len() as u64);
+    out.extend_from_slice(&frame.payload);
     out.freeze()
 }
 
@@ -150,7 +154,7 @@ mod tests {
             flags: FrameFlags::KEY | FrameFlags::PRIMARY,
             payload: Bytes::from_static(b"xyz"),
         };
-        assert_eq!(&encode_frame_head(MediaTime(10), &frame)[..], b"\x40\x40\x03\x03");
+        assert_eq!(&encode_frame(MediaTime(10), &frame)[..], b"\x40\x40\x03\x03xyz");
     }
 
     #[test]
@@ -161,11 +165,11 @@ mod tests {
             flags: FrameFlags::KEY,
             payload: Bytes::from_static(b"abc"),
         };
-        let mut buffer = BytesMut::from(&encode_frame_head(MediaTime(10), &frame)[..]);
-        buffer.extend_from_slice(b"ab");
+        let mut buffer = BytesMut::from(&encode_frame(MediaTime(10), &frame)[..]);
+        let last = buffer.split_off(buffer.len() - 1);
         let decoder = FrameDecoder::new(MediaTime(10));
         assert_eq!(decoder.decode(&mut buffer), Ok(None));
-        buffer.extend_from_slice(b"c");
+        buffer.unsplit(last);
         assert_eq!(decoder.decode(&mut buffer), Ok(Some(frame)));
         assert!(buffer.is_empty());
     }

@@ -25,9 +25,9 @@ use gibbon_net::{
     Certificates, Endpoint, Identity,
     cache::Tracks,
     endpoint, message,
-    publish::{self, Sent},
+    publish::{self, Pump},
     subscribe::{Event, IncomingGroup, Link, SubscribeError, Subscription},
-    wire::{GroupStart, MediaSet, Rejected, Start, Subscribe},
+    wire::{MediaSet, Rejected, Start, Subscribe},
 };
 use serde_json::Value;
 use tokio::{
@@ -240,8 +240,9 @@ impl Origin {
                 tokio::spawn(async move {
                     let Ok(connection) = incoming.await else { return };
                     endpoint::welcome_node(&connection);
+                    let pump = Pump::new(connection.clone(), Arc::default());
                     while let Ok((send, recv)) = connection.accept_bi().await {
-                        tokio::spawn(subscription(connection.clone(), tracks.clone(), send, recv));
+                        tokio::spawn(subscription(pump.clone(), tracks.clone(), send, recv));
                     }
                 });
             }
@@ -257,15 +258,14 @@ impl Origin {
 }
 
 async fn subscription(
-    connection: quinn::Connection,
+    pump: Pump,
     tracks: Arc<Tracks>,
     send: quinn::SendStream,
     recv: quinn::RecvStream,
 ) {
     let (_, sender, mut receiver) = message::accept(send, recv).await.unwrap();
     let Ok(Some(request)) = publish::request(&mut receiver).await else { return };
-    let sent = Arc::<Sent>::default();
-    let _ = publish::serve(connection, sender, receiver, request, &catalog(), tracks, sent).await;
+    let _ = publish::serve(&pump, sender, receiver, request, &catalog(), tracks).await;
 }
 
 /// Publishes groups as time passes.
@@ -281,8 +281,7 @@ async fn publish(tracks: Arc<Tracks>) {
             producer: ProducerId(1),
             published_us: process::now().0,
         };
-        let start = GroupStart { subscription: 0, header, base, first: 0 };
-        let held = tracks.admit(&start).unwrap();
+        let held = tracks.begin(grid, header).unwrap();
         let text = group.to_string();
         let cue = Cue { id: group.0, start: base, end: grid.end_of(group), text };
         let payload = Bytes::from(serde_json::to_vec(&cue).unwrap());
