@@ -24,7 +24,7 @@ pub use log::{Line, Log};
 pub use network::{COORDINATOR, Network};
 pub use path::{Path, Whose};
 pub use player::{Player, PlayerOptions, read_frames};
-pub use process::{Process, binary};
+pub use process::{Around, Process, binary};
 pub use schedule::{CALM, Plan, Step, schedule};
 pub use setup::{Setup, Source, media_folder};
 pub use shaper::{MAX_UNDER_WAY, Shaper};

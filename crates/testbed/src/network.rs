@@ -18,7 +18,7 @@ use gibbon_media::{HandoffId, Placement, SessionId};
 use rustix::process::Signal;
 
 use crate::{
-    Player, PlayerOptions, Process, Setup, Source, Usage, WAIT, binary,
+    Around, Player, PlayerOptions, Process, Setup, Source, Usage, WAIT, binary,
     player::read_frames,
     supervisor::{Shared, Supervisor, lock},
     wait_for,
@@ -136,7 +136,8 @@ impl Network {
     }
 
     fn begin(&mut self, program: &str, id: &str, arguments: &[String]) -> anyhow::Result<()> {
-        let process = Process::start(program, id, &self.folder, arguments)?;
+        let around = Around { folder: &self.folder, environment: &[], apart: self.setup.apart };
+        let process = Process::start_in(program, id, &around, arguments)?;
         self.processes.insert(id.to_owned(), Arc::new(Mutex::new(process)));
         Ok(())
     }
@@ -260,9 +261,21 @@ impl Network {
         self.processes.get(id).map(|p| lock(p)).with_context(|| format!("there is no node {id}"))
     }
 
-    /// What each process uses, the coordinator's among them; those that are down are left out.
+    /// What each process uses, the coordinator's among them; those that are down, or being started, are left
+    /// out.
     pub fn usage(&self) -> BTreeMap<String, Usage> {
-        let of = |(id, process): (&String, &Shared)| Some((id.clone(), lock(process).usage()?));
+        self.each(Process::usage)
+    }
+
+    /// The process id of each that is not being started just now.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.each(|process| Some(process.id())).into_values().collect()
+    }
+
+    fn each<T>(&self, ask: impl Fn(&Process) -> Option<T>) -> BTreeMap<String, T> {
+        let of = |(id, process): (&String, &Shared)| {
+            Some((id.clone(), ask(&*process.try_lock().ok()?)?))
+        };
         self.processes.iter().filter_map(of).collect()
     }
 
@@ -433,5 +446,6 @@ fn start_coordinator(folder: &Path, setup: &Setup) -> anyhow::Result<Process> {
     let mut arguments = arguments.map(str::to_owned).to_vec();
     arguments.extend_from_slice(&setup.coordinator_arguments);
     let environment = &setup.coordinator_environment;
-    Process::start_in("gibbon-coordinator", COORDINATOR, folder, &arguments, environment)
+    let around = Around { folder, environment, apart: setup.apart };
+    Process::start_in("gibbon-coordinator", COORDINATOR, &around, &arguments)
 }

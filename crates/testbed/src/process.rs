@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -19,6 +20,17 @@ pub struct Process {
     launch: Command,
     child: Child,
     log: PathBuf,
+}
+
+/// What a process is started with, beside its arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// Where its log goes.
+    pub folder: &'a Path,
+    /// Further environment variables.
+    pub environment: &'a [(String, String)],
+    /// In a process group of its own: Ctrl-C at the terminal does not reach it.
+    pub apart: bool,
 }
 
 /// Where the binary `name` is: in `GIBBON_BIN_DIR`, or beside the running program.
@@ -42,27 +54,30 @@ impl Process {
         folder: &Path,
         arguments: &[String],
     ) -> anyhow::Result<Self> {
-        Self::start_in(program, name, folder, arguments, &[])
+        let around = Around { folder, environment: &[], apart: false };
+        Self::start_in(program, name, &around, arguments)
     }
 
-    /// The same with further environment variables.
+    /// The same, in surroundings that are told.
     pub fn start_in(
         program: &str,
         name: &str,
-        folder: &Path,
+        around: &Around<'_>,
         arguments: &[String],
-        environment: &[(String, String)],
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let log = folder.join(format!("{name}.log"));
+        std::fs::create_dir_all(around.folder)?;
+        let log = around.folder.join(format!("{name}.log"));
         let mut command = Command::new(binary(program)?);
         command
             .args(arguments)
             .env("GIBBON_LOG_FORMAT", "json")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(around.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?);
+        if around.apart {
+            command.process_group(0);
+        }
         Self::from_command(name, command, log)
     }
 

@@ -28,6 +28,9 @@ pub struct Setup {
     pub coordinator_arguments: Vec<String>,
     /// Environment of the coordinator: failpoints.
     pub coordinator_environment: Vec<(String, String)>,
+    /// Whether every process is in a process group of its own, so that Ctrl-C at the terminal reaches only
+    /// who started the network.
+    pub apart: bool,
     /// What the impairments of paths draw depends on this.
     pub seed: u64,
 }

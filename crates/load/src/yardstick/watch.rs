@@ -30,6 +30,8 @@ use super::{
 
 /// What of a stream is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
+/// A watcher tries to connect so often.
+const ATTEMPTS: u32 = 4;
 
 /// Watches the yardstick's sender until the connection ends.
 pub async fn yardstick(
@@ -91,7 +93,7 @@ pub async fn edge(
     let mut links: Vec<Arc<Link>> = Vec::new();
     for edge in &ticket.edges[..if together { 1 } else { 2 }] {
         let to = Identity { id: edge.id.clone(), role: edge.role };
-        let link = Link::new(endpoint.connect(&to, edge.address).await?);
+        let link = Link::new(connect(&endpoint, &to, edge.address).await?);
         let (mut session, mut answers) =
             message::open(link.connection(), StreamKind::Session).await?;
         session.send_json(&FromViewer::Hello { grant: ticket.grant.clone() }).await?;
@@ -122,6 +124,20 @@ pub async fn edge(
     }
     groups.join_all().await;
     Ok(())
+}
+
+/// Hundreds that knock at once wait for each other: one that gets no answer tries again.
+async fn connect(
+    endpoint: &Endpoint,
+    to: &Identity,
+    address: SocketAddr,
+) -> anyhow::Result<quinn::Connection> {
+    for _ in 1..ATTEMPTS {
+        if let Ok(connection) = endpoint.connect(to, address).await {
+            return Ok(connection);
+        }
+    }
+    Ok(endpoint.connect(to, address).await?)
 }
 
 async fn follow(mut subscription: Subscription, tally: Arc<Tally>) {
