@@ -12,6 +12,8 @@ use crate::{latency::Latencies, resume::Arrivals, settings::Settings};
 pub struct Playing {
     pub catalog: Catalog,
     pub merger: Merger,
+    /// Where the live edge was when the first leg was accepted, and when that was.
+    anchor: (MediaTime, Duration),
     pub latencies: Latencies,
     /// What has arrived, for legs that begin where others broke off.
     pub arrivals: Arrivals,
@@ -31,6 +33,7 @@ impl Playing {
             arrivals: Arrivals::new(catalog.clone()),
             catalog,
             merger,
+            anchor: (live, at),
             first_shown: None,
             caption: None,
         };
@@ -52,12 +55,10 @@ impl Playing {
         self.catalog.grid(Description::Zero).duration()
     }
 
-    /// Where the live edge is, by the playout clock.
+    /// Where the live edge is.
     pub fn live(&self, now: Duration) -> MediaTime {
-        let origin = MediaTime(0);
-        let Some(zero) = self.merger.deadline_of(self.catalog.created) else { return origin };
-        let delay = Duration::from_millis(self.merger.stats().playout_delay.initial);
-        self.catalog.created + (now + delay).saturating_sub(zero)
+        let (live, at) = self.anchor;
+        live + now.saturating_sub(at)
     }
 
     /// Where playback is.
@@ -116,5 +117,31 @@ impl Playing {
             (None, Some(_)) => Duration::from_millis(shown.audio.expected_ms),
             (None, None) => now.saturating_sub(self.first_shown.unwrap_or(now)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gibbon_media::Scheme;
+
+    use super::*;
+
+    #[test]
+    fn the_live_edge_moves_on_however_old_the_stream_is() {
+        let second = Duration::from_secs(1);
+        let catalog = Catalog {
+            stream: "live/test".parse().unwrap(),
+            scheme: Scheme::Duplicate,
+            created: MediaTime(0),
+            grids: Catalog::grids_of(Scheme::Duplicate, second),
+            video: None,
+            audio: None,
+            text: None,
+            host: String::new(),
+        };
+        let live = MediaTime(1_795_000_000_000_000);
+        let playing = Playing::begin(catalog, live, second, &Settings::default());
+        assert_eq!(playing.live(second * 3), live + second * 2);
+        assert_eq!(playing.position(second * 3), live + second);
     }
 }
