@@ -17,8 +17,8 @@ use gibbon_relay::{Network, Peers, Pulling, Relays};
 use tokio::sync::mpsc;
 
 use crate::{
-    admission::Capacity, coordinator::Coordinator, passing::Passing, sessions::Sessions,
-    shard::Shard,
+    admission::Capacity, coordinator::Coordinator, metrics::Refusals, passing::Passing,
+    sessions::Sessions, shard::Shard,
 };
 
 /// Answers to the coordinator's orders that wait to be sent.
@@ -38,6 +38,7 @@ pub struct Edge {
     /// Subscriptions that other edges have to this one.
     pub downstreams: Subscribers,
     pub shards: Vec<Shard>,
+    pub refusals: Refusals,
 }
 
 impl Edge {
@@ -70,6 +71,7 @@ impl Edge {
             verifier: OnceLock::new(),
             downstreams: Subscribers::default(),
             shards,
+            refusals: Refusals::default(),
         })
     }
 

@@ -33,6 +33,7 @@ pub async fn serve(
         Err(why) => {
             let elsewhere = why.elsewhere.as_ref().map(|node| node.as_str());
             tracing::info!(%session, %description, reason = why.reason, elsewhere, "leg refused");
+            edge.refusals.count(why.code);
             return publish::refuse(&mut sender, &why).await;
         }
     };

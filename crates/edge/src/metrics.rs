@@ -4,13 +4,50 @@ use std::sync::Arc;
 
 use gibbon_control::metrics;
 use gibbon_media::Description;
-use gibbon_monitor::{Monitor, Page, Sample};
+use gibbon_monitor::{Counts, Monitor, Page, Sample, prometheus_client::registry::Registry};
+use gibbon_net::wire::RejectCode;
 use tokio::sync::watch;
 
 use crate::{admission::Capacity, edge::Edge};
 
 /// Bytes per second of a kbit/s.
 const KBPS: u64 = 1000 / 8;
+
+/// Legs that were refused, by code.
+#[derive(Debug)]
+pub struct Refusals(Counts);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let refusals = Self(Counts::default());
+        use RejectCode::{Full, Leaving, Unauthorised, Unavailable, UnknownStream};
+        let codes = [UnknownStream, Unauthorised, Full, Unavailable, Leaving];
+        // Counts that begin at 0 show their first rise.
+        codes.into_iter().for_each(|code| refusals.0.add([("code", &word(code))], 0.0));
+        refusals
+    }
+}
+
+impl Refusals {
+    /// One more.
+    pub fn count(&self, code: RejectCode) {
+        self.0.add([("code", &word(code))], 1.0);
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.0.register(registry, "gibbon_edge_refusals", "Legs that were refused");
+    }
+}
+
+fn word(code: RejectCode) -> &'static str {
+    match code {
+        RejectCode::UnknownStream => "unknown_stream",
+        RejectCode::Unauthorised => "unauthorised",
+        RejectCode::Full => "full",
+        RejectCode::Unavailable => "unavailable",
+        RejectCode::Leaving => "leaving",
+    }
+}
 
 /// Shows `edge` from now on, which has begun to serve; `connected` says whether the coordinator is there.
 pub fn show(
@@ -19,6 +56,7 @@ pub fn show(
     capacity: Capacity,
     connected: watch::Receiver<bool>,
 ) {
+    monitor.register(|registry| edge.refusals.register(registry));
     let shown = edge.clone();
     monitor.collect(move |page| collect(page, &shown, capacity, *connected.borrow()));
     let drain = edge.drain.clone();
@@ -63,4 +101,10 @@ fn collect(page: &mut Page<'_>, edge: &Edge, capacity: Capacity, connected: bool
         capacity.kbps.map(|kbps| kbps * KBPS),
     );
     page.gauge("gibbon_cache_bytes", "Payload held in caches.", [edge.relays.cached_bytes()]);
+    page.gauge(
+        "gibbon_cache_groups",
+        "Groups held in caches, whole or in part.",
+        [edge.relays.cached_groups()],
+    );
+    metrics::sent(page, edge.shards.iter().map(|shard| &*shard.sent));
 }

@@ -79,8 +79,13 @@ async fn the_page_says_what_the_documentation_says_and_counts_what_happens() {
     assert_eq!(after.value("gibbon_edge_legs", &[("description", "0")]), Some(1.0));
     assert_eq!(after.value("gibbon_edge_legs", &[("description", "1")]), Some(0.0));
     zero.brings_more().await;
-    let more = |page: &Read| received(page) > received(&before);
-    shows(address, "more bytes", more).await;
+    let more = |page: &Read| {
+        let rises = |name| page.value(name, &[]) > before.value(name, &[]);
+        received(page) > received(&before)
+            && rises("gibbon_delivered_frames_total")
+            && rises("gibbon_delivered_bytes_total")
+    };
+    shows(address, "more frames", more).await;
 }
 
 #[tokio::test]
@@ -97,6 +102,12 @@ async fn an_edge_is_ready_without_a_coordinator_and_not_while_it_drains() {
     let _leg = viewer.leg(Zero).await.unwrap();
     edge.terminate().await;
     edge.logged("draining").await;
+    let newcomer = network.viewer(&edge, 2, 5).await;
+    newcomer.leg(Zero).await.unwrap_err();
+    let refused = shows(address, "a refusal", |page| {
+        page.value("gibbon_edge_refusals_total", &[("code", "leaving")]) == Some(1.0)
+    });
+    assert_eq!(refused.await.value("gibbon_edge_refusals_total", &[]), Some(1.0));
     let (status, why) = asked(address, "/ready").await;
     assert_eq!(status, 503);
     assert!(why.contains("it is being emptied"), "{why}");

@@ -15,6 +15,7 @@ pub fn show(monitor: &Monitor, origin: &Arc<Origin>, connected: watch::Receiver<
     monitor.collect(move |page| {
         metrics::collect(page, &shown.report(), *connected.borrow());
         collect(page, &shown);
+        metrics::sent(page, std::iter::once(&*shown.sent));
     });
     monitor.ready_unless(|| Ok(()));
 }

@@ -7,7 +7,7 @@ use gibbon_media::StreamName;
 use gibbon_net::{
     Endpoint, Identity,
     message::MessageError,
-    publish::{self, Pump, Subscribers},
+    publish::{self, Pump, Sent, Subscribers},
     serving::{self, MAX_NODE_CONNECTIONS},
     wire::{RejectCode, Rejected},
 };
@@ -18,12 +18,14 @@ use crate::source::Source;
 pub struct Origin {
     sources: HashMap<StreamName, Source>,
     downstreams: Subscribers,
+    /// What has been sent to all.
+    pub sent: Arc<Sent>,
 }
 
 impl Origin {
     pub fn new(sources: Vec<Source>) -> Arc<Self> {
         let sources = sources.into_iter().map(|s| (s.catalog.stream.clone(), s)).collect();
-        Arc::new(Self { sources, downstreams: Subscribers::default() })
+        Arc::new(Self { sources, downstreams: Subscribers::default(), sent: Arc::default() })
     }
 
     /// What it publishes.
@@ -51,7 +53,7 @@ pub async fn run(origin: Arc<Origin>, endpoint: Endpoint) {
 async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
     let Some(peer) = serving::subscriber(&connection, ORIGIN) else { return };
     tracing::info!(peer = %peer.id, role = %peer.role, "connected");
-    let pump = Pump::new(connection.clone(), Arc::default());
+    let pump = Pump::new(connection.clone(), origin.sent.clone());
     let serve = |send, recv| {
         let (origin, pump, peer) = (origin.clone(), pump.clone(), peer.clone());
         async move { subscription(&origin, &pump, &peer, (send, recv)).await }

@@ -242,6 +242,12 @@ impl Relays {
         lock(&self.running).values().map(|relay| relay.tracks.bytes()).sum()
     }
 
+    /// Groups held in all caches, whole or in part.
+    pub fn cached_groups(&self) -> usize {
+        let held = |relay: &Arc<Relay>| Medium::ALL.map(|m| relay.tracks.ring(m).groups().len());
+        lock(&self.running).values().flat_map(held).sum()
+    }
+
     /// Takes the relay off the list, unless somebody wants it again.
     fn retire(&self, relay: &Relay) -> bool {
         let mut running = lock(&self.running);

@@ -22,6 +22,7 @@ pub fn show(monitor: &Monitor, worker: &Arc<Worker>, connected: watch::Receiver<
     monitor.collect(move |page| {
         let report = shown.report();
         metrics::collect(page, &report, *connected.borrow());
+        metrics::sent(page, std::iter::once(&*shown.sent));
         shown_offer(page, &shown.offer);
         report.work.iter().for_each(|work| shown_work(page, work));
     });

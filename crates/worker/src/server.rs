@@ -24,7 +24,7 @@ pub async fn run(worker: Arc<Worker>, endpoint: Endpoint) {
 async fn serve(worker: Arc<Worker>, connection: quinn::Connection) {
     let Some(peer) = serving::subscriber(&connection, WORKER) else { return };
     worker.links.note(&peer, &connection);
-    let pump = Pump::new(connection.clone(), Arc::default());
+    let pump = Pump::new(connection.clone(), worker.sent.clone());
     let serve = |send, recv| {
         let (worker, pump, peer) = (worker.clone(), pump.clone(), peer.clone());
         async move { subscription(&worker, &pump, &peer, (send, recv)).await }

@@ -13,7 +13,7 @@ use gibbon_control::{
     work::{WorkOrder, WorkReport, WorkerOffer},
 };
 use gibbon_media::{InstanceId, NodeId};
-use gibbon_net::Endpoint;
+use gibbon_net::{Endpoint, publish::Sent};
 use gibbon_relay::{Network, Peers, Pulling, Relays};
 use tokio::{
     sync::{Notify, mpsc},
@@ -54,6 +54,8 @@ pub struct Worker {
     orders: Mutex<Orders>,
     pub segments: Arc<Segments>,
     pub outputs: Arc<Outputs>,
+    /// What has been sent to edges and other workers.
+    pub sent: Arc<Sent>,
     pub links: Arc<Links>,
     usage: Arc<Usage>,
     pub drain: Drain,
@@ -88,6 +90,7 @@ impl Worker {
             orders: Mutex::default(),
             segments: Arc::new(Segments::new(around)),
             outputs,
+            sent: Arc::default(),
             links: Arc::default(),
             usage: Arc::default(),
             drain: Drain::default(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod drain;
+mod metrics;
 mod network;
 mod orders;
 mod peers;
