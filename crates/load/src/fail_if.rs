@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use anyhow::bail;
+use anyhow::ensure;
 use serde::Deserialize;
 
 /// Figures of a run, by name.
@@ -39,6 +39,10 @@ const OPERATORS: [(&str, Operator); 6] = [
 ];
 
 impl Operator {
+    fn word(self) -> &'static str {
+        OPERATORS.iter().find(|(_, operator)| *operator == self).map_or("", |(word, _)| *word)
+    }
+
     fn holds(self, figure: f64, number: f64) -> bool {
         match self {
             Operator::GreaterOrEqual => figure >= number,
@@ -81,22 +85,27 @@ impl TryFrom<String> for Condition {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word =
-            OPERATORS.iter().find(|(_, op)| *op == self.operator).map_or("", |(word, _)| *word);
-        write!(f, "{} {word} {}", self.field, self.number)
+        write!(f, "{} {} {}", self.field, self.operator.word(), self.number)
     }
 }
 
 impl Condition {
-    /// Whether it holds; an error if there is no such figure, or if there could be one and this run has none.
-    pub fn holds(&self, figures: &Figures, known: &[String]) -> anyhow::Result<bool> {
-        match figures.get(&self.field) {
-            Some(figure) => Ok(self.operator.holds(*figure, self.number)),
-            None if known.contains(&self.field) => {
-                bail!("cannot tell whether {self}: this run has no {}", self.field)
-            }
-            None => bail!("there is no figure {:?}; there are: {}", self.field, known.join(", ")),
-        }
+    /// Whether it holds of its figure.
+    pub fn holds(&self, figure: f64) -> bool {
+        self.operator.holds(figure, self.number)
+    }
+
+    /// What the figure is, and what it must not be.
+    pub fn told(&self, figure: f64) -> String {
+        let (figure, number) = ((figure * 1000.0).round() / 1000.0, self.number);
+        format!("{} is {figure}; it must not be {} {number}", self.field, self.operator.word())
+    }
+
+    /// An error unless its figure is among those that are known.
+    pub fn check(&self, known: &[String]) -> anyhow::Result<()> {
+        let (field, names) = (&self.field, known.join(", "));
+        ensure!(known.contains(field), "there is no figure {field:?}; there are: {names}");
+        Ok(())
     }
 
     /// The figure that it is about.
@@ -113,7 +122,6 @@ mod tests {
 
     #[test]
     fn a_condition_is_read_with_and_without_blanks() {
-        let figures = Figures::from([("handoffs.failed".to_owned(), 2.0)]);
         for (text, holds) in [
             ("handoffs.failed>1", true),
             ("handoffs.failed >= 2", true),
@@ -123,19 +131,27 @@ mod tests {
             ("handoffs.failed<=-1e3", false),
         ] {
             let condition: Condition = text.parse().unwrap();
-            assert_eq!(condition.holds(&figures, &[]).unwrap(), holds, "{text}");
+            assert_eq!(
+                (condition.holds(2.0), condition.field()),
+                (holds, "handoffs.failed"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_wrong_name_is_answered_with_the_right_ones() {
         let known = ["frozen".to_owned(), "side".to_owned()];
-        let condition: Condition = "frosen>0".parse().unwrap();
-        let error = condition.holds(&Figures::new(), &known).unwrap_err().to_string();
+        let check = |text: &str| text.parse::<Condition>().unwrap().check(&known);
+        assert!(check("side>0").is_ok());
+        let error = check("frosen>0").unwrap_err().to_string();
         assert!(error.contains("frosen") && error.contains("frozen, side"), "{error}");
-        let condition: Condition = "side>0".parse().unwrap();
-        let error = condition.holds(&Figures::new(), &known).unwrap_err().to_string();
-        assert!(error.contains("this run has no side"), "{error}");
+    }
+
+    #[test]
+    fn what_is_told_names_the_figure_and_the_bound() {
+        let condition: Condition = "gap_ms>=200".parse().unwrap();
+        assert_eq!(condition.told(40.12345), "gap_ms is 40.123; it must not be >= 200");
     }
 
     proptest! {
@@ -151,10 +167,9 @@ mod tests {
 
         #[test]
         fn exactly_one_of_less_equal_and_greater_holds(figure in -9_i32..9, number in -9_i32..9) {
-            let figures = Figures::from([("x".to_owned(), f64::from(figure))]);
             let holds = |op: &str| {
                 let condition: Condition = format!("x{op}{number}").parse().unwrap();
-                condition.holds(&figures, &[]).unwrap()
+                condition.holds(f64::from(figure))
             };
             prop_assert_eq!(["<", "==", ">"].iter().filter(|op| holds(op)).count(), 1);
             prop_assert_eq!(holds("<="), !holds(">"));

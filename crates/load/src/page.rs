@@ -90,8 +90,8 @@ fn conditions(out: &mut String, summary: &Summary, verdicts: &[Verdict]) -> std:
     writeln!(out, "<ul class=\"verdicts\">")?;
     for verdict in verdicts {
         let (class, word) = if verdict.holds { ("bad", "fails") } else { ("good", "ok") };
-        let condition = escape(&verdict.condition);
-        writeln!(out, "<li><span class=\"{class}\">{word}</span> fail if {condition}</li>")?;
+        let told = escape(&verdict.told);
+        writeln!(out, "<li><span class=\"{class}\">{word}</span> {told}</li>")?;
     }
     for (kind, failures) in &summary.failures {
         let messages = failures.messages.iter().map(|message| escape(message)).collect::<Vec<_>>();
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_page_needs_nothing_else_and_runs_nothing() {
-        let verdicts = [Verdict { condition: "frozen > 0".into(), holds: false }];
+        let verdicts = [Verdict { told: "frozen > 0".into(), holds: false }];
         let page = render(&summary(), &verdicts);
         for never in ["<script", "http://", "https://", "url(", "NaN", "inf"] {
             assert!(!page.contains(never), "{never}");

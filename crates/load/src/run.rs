@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use gibbon_client::Settings;
 use gibbon_control::process;
 use gibbon_testbed::Usage;
@@ -130,17 +130,20 @@ fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
 /// A condition, and whether it holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// In words; where it cannot be told, why.
-    pub condition: String,
+    /// What the figure is and what it must not be; where it cannot be told, why.
+    pub told: String,
     /// Whether the run fails by it. One that cannot be told fails.
     pub holds: bool,
 }
 
 fn judge(conditions: &[Condition], summary: &Summary) -> Vec<Verdict> {
-    let known = known_figures();
-    let judge = |condition: &Condition| match condition.holds(&summary.figures, &known) {
-        Ok(holds) => Verdict { condition: condition.to_string(), holds },
-        Err(error) => Verdict { condition: format!("{error:#}"), holds: true },
+    let judge = |condition: &Condition| match summary.figures.get(condition.field()) {
+        Some(figure) => Verdict { told: condition.told(*figure), holds: condition.holds(*figure) },
+        None => {
+            let field = condition.field();
+            let told = format!("cannot tell whether {condition}: this run has no {field}");
+            Verdict { told, holds: true }
+        }
     };
     conditions.iter().map(judge).collect()
 }
@@ -148,10 +151,7 @@ fn judge(conditions: &[Condition], summary: &Summary) -> Vec<Verdict> {
 /// A wrong name is told before the run, not after.
 fn check_names(conditions: &[Condition]) -> anyhow::Result<()> {
     let known = known_figures();
-    if let Some(wrong) = conditions.iter().find(|c| !known.iter().any(|name| name == c.field())) {
-        bail!("--fail-if: there is no figure {:?}; there are: {}", wrong.field(), known.join(", "));
-    }
-    Ok(())
+    conditions.iter().try_for_each(|condition| condition.check(&known)).context("--fail-if")
 }
 
 impl Options {

@@ -10,7 +10,7 @@ use gibbon_mdc::{AudioStats, ByteStats, FrameStats, FreezeStats, TextStats};
 use serde::Serialize;
 
 pub use figures::known_figures;
-pub use spread::{Bucket, Spread};
+pub use spread::{Bucket, GROWTH, Spread};
 
 use crate::{fail_if::Figures, sessions::Count};
 

@@ -46,7 +46,7 @@ fn lines(text: &mut String, summary: &Summary, verdicts: &[Verdict]) -> std::fmt
     }
     for verdict in verdicts {
         let word = if verdict.holds { "FAIL" } else { "ok  " };
-        writeln!(text, "  {word}  {}", verdict.condition)?;
+        writeln!(text, "  {word}  {}", verdict.told)?;
     }
     Ok(())
 }
@@ -97,9 +97,9 @@ mod tests {
     fn what_failed_is_told() {
         let failures = vec![("storm".to_owned(), "not within 10s".to_owned())];
         let summary = Summary::of(Outcome { scenario: "x".into(), failures, ..Outcome::default() });
-        let verdicts = [Verdict { condition: "frozen > 0".into(), holds: true }];
+        let verdicts = [Verdict { told: "frozen is 3".into(), holds: true }];
         let text = told(&summary, &verdicts);
-        for part in ["storm, 1 times", "not within 10s", "FAIL  frozen > 0"] {
+        for part in ["storm, 1 times", "not within 10s", "FAIL  frozen is 3"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -6,10 +6,12 @@ use super::escape;
 use crate::summary::PhaseRecord;
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 276.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
-const TOP: f64 = 22.0;
+const TOP: f64 = 38.0;
+/// Where the name of the upper axis stands, above those of phases.
+const TITLE: f64 = 14.0;
 const BOTTOM: f64 = 38.0;
 /// Marks on an axis, about.
 const MARKS: f64 = 5.0;
@@ -105,10 +107,9 @@ impl Chart {
     fn names(&mut self, x_name: &str, y_name: &str) {
         self.put(format_args!(
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{x_name}</text>\
-             <text x=\"4\" y=\"{}\">{y_name}</text>",
+             <text x=\"4\" y=\"{TITLE}\">{y_name}</text>",
             WIDTH - RIGHT,
-            HEIGHT - 6.0,
-            TOP - 7.0
+            HEIGHT - 6.0
         ));
     }
 

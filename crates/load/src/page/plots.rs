@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::chart::{Chart, number};
-use crate::summary::{Bucket, Sample, Spread, Summary, Used};
+use crate::summary::{Bucket, GROWTH, Sample, Spread, Summary, Used};
 
 /// Columns of a plot over time; samples are put together until there are no more.
 const MAX_COLUMNS: usize = 240;
+/// So many bounds of buckets have room below a plot; of more, round numbers are told.
+const MAX_MARKS: usize = 16;
+/// Round numbers on a logarithmic axis, in ms.
+const MARKS: [f64; 15] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
 /// Colours of lines: those of the processes that took most; the others share the last.
 const COLOURS: [&str; 8] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
 
@@ -109,7 +114,7 @@ fn verdicts(summary: &Summary, samples: &[&Sample]) -> Plot {
 fn spread_plot(title: &'static str, about: &str, spread: &Spread) -> Plot {
     let most = spread.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0);
     // Buckets grow, so they are drawn with equal widths: the axis is logarithmic.
-    let place = |value: f64| if value < 1.0 { 0.0 } else { 1.0 + value.ln() / 1.25_f64.ln() };
+    let place = |value: f64| if value < 1.0 { 0.0 } else { 1.0 + value.ln() / GROWTH.ln() };
     let (first, last) = (spread.buckets.first(), spread.buckets.last());
     let range = (first.map_or(0.0, |b| place(b.from)), last.map_or(1.0, |b| place(b.to)));
     let mut chart = Chart::new(range, most as f64);
@@ -118,10 +123,12 @@ fn spread_plot(title: &'static str, about: &str, spread: &Spread) -> Plot {
         let told = format!("{}–{} ms: {count}", number(*from), number(*to));
         chart.bar("bar", (place(*from), place(*to)), (0.0, *count as f64), &told);
     }
-    let bounds =
-        [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4];
-    for bound in bounds.into_iter().filter(|bound| (range.0..=range.1).contains(&place(*bound))) {
-        chart.x_mark(place(bound), &number(bound));
+    let edges = spread.buckets.iter().map(|bucket| bucket.to).chain(first.map(|b| b.from));
+    if spread.buckets.len() <= MAX_MARKS {
+        edges.for_each(|edge| chart.x_mark(place(edge), &number(edge.round())));
+    } else {
+        let inside = |mark: &f64| (range.0..=range.1).contains(&place(*mark));
+        MARKS.into_iter().filter(inside).for_each(|mark| chart.x_mark(place(mark), &number(mark)));
     }
     let Spread { count, p50, p99, max, .. } = spread;
     let about = format!(

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Upper bounds of the buckets drawn grow by this, so that few of them span ms and minutes.
-const GROWTH: f64 = 1.25;
+pub const GROWTH: f64 = 1.25;
 
 /// Quantiles of some values, in the unit of the field that holds them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
