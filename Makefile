@@ -13,11 +13,11 @@ FAULTS ?= 2
 # Development builds can be killed at a named step; release builds refuse the feature.
 DEVELOPMENT := --workspace --features failpoints
 
-.PHONY: help demo test measure soak reliability chaos fuzz model clean
+.PHONY: help demo test test-containers images measure soak reliability chaos fuzz model clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## Install what is missing, build, and watch a stream cross from edge to edge
 	@scripts/setup
@@ -31,6 +31,16 @@ test: ## Run every check and every test: what continuous integration runs
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo build $(DEVELOPMENT)
 	cargo nextest run $(DEVELOPMENT)
+	scripts/containers check
+	scripts/containers test $(DEVELOPMENT)
+
+test-containers: ## Stop, kill, cut off and replace edges in containers, under viewers
+	@scripts/setup --test
+	cargo build $(DEVELOPMENT)
+	scripts/containers test $(DEVELOPMENT)
+
+images: ## Build the image of each process out of the sources; GIBBON_TAG=latest
+	scripts/containers images
 
 measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
 	@scripts/setup

@@ -41,7 +41,7 @@ fn processes_are_healthy_and_ready_on_a_read_only_root_and_run_as_nobody_in_part
     for service in ["coordinator", "origin", APART].into_iter().chain(EDGES) {
         let is = |template: &str| network.inspect(service, template);
         ensure!(is("{{.HostConfig.ReadonlyRootfs}}")? == "true", "{service}");
-        let running = network.docker_after(&["top"], service, &["-eo", "uid,comm"])?;
+        let running = network.docker_after(&["top"], service, &["-eo", "uid,pid,comm"])?;
         let own = running.lines().skip(1).filter_map(|line| line.split_whitespace().next());
         ensure!(own.clone().count() > 0 && own.clone().all(|uid| uid == NOBODY), "{running}");
         wait_for(format!("{service} to be healthy"), WAIT, || {
