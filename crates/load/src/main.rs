@@ -59,7 +59,7 @@ fn start() -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(options) => run::run(*options),
         Command::Scenarios { name } => scenarios(name.as_deref()),
-        Command::Source(options) => source::run(*options),
+        Command::Source(options) => source::run(*options, &common),
         Command::Yardstick(command) => yardstick::run(command),
     }
 }

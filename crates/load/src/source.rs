@@ -10,7 +10,7 @@ use anyhow::Context;
 use gibbon_control::{
     HostAddress, link,
     node::{FromNode, NodeAddress},
-    process,
+    process::{self, Common},
 };
 use gibbon_media::{
     Frame, FrameRate, GroupHeader, MediaTime, NodeId, ProducerId, Role, Scheme, StreamName,
@@ -99,16 +99,17 @@ impl Options {
 }
 
 /// Publishes until told to stop.
-pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: Options, common: &Common) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?
-        .block_on(serve(options))?;
+        .block_on(serve(options, common))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
+async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
+    let monitor = common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Origin };
     let endpoint =
         Endpoint::node(&Certificates::in_folder(&options.certs), &identity, options.listen)?;
@@ -131,6 +132,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // What the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
+    monitor.ready_unless(|| Ok(()));
     tracing::info!(id = %identity.id, listen = %bound, "origin is up");
     let serving = tokio::spawn(server.run(endpoint.clone()));
     process::stop_signal().await;

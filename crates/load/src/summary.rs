@@ -424,7 +424,7 @@ impl Cost {
         let empty = outcome.samples.iter().rev().find(|sample| sample.count.asked == 0);
         let per_session = |now: &Sample| {
             let more = memory(now) as f64 - memory(empty?) as f64;
-            (now.count.open > 0).then(|| more / now.count.open as f64)
+            (now.count.open > 0 && memory(now) > 0).then(|| more / now.count.open as f64)
         };
         Self {
             cpu_us_per_frame: (frames > 0 && cpu_s > 0.0).then(|| cpu_s * 1e6 / frames as f64),

@@ -114,6 +114,15 @@ fn cost_is_that_of_the_edges_while_nothing_happens() {
 }
 
 #[test]
+fn what_is_not_measured_is_not_told() {
+    let mut samples = vec![sample(0.0, 0, 0.0, 0), sample(1.0, 9, 0.0, 0), sample(2.0, 99, 0.0, 0)];
+    samples.iter_mut().for_each(|sample| sample.processes.clear());
+    let phases = vec![phase("hold", 0.5, 2.5)];
+    let summary = Summary::of(Outcome { samples, phases, ..Outcome::default() });
+    assert_eq!((summary.cpu_us_per_frame, summary.memory_kib_per_session), (None, None));
+}
+
+#[test]
 fn a_restarted_process_begins_anew() {
     let samples = vec![sample(0.0, 0, 5.0, 10), sample(1.0, 1, 6.0, 30), sample(2.0, 2, 0.5, 20)];
     assert_eq!(taken(&samples)["edge-a"], Taken { cpu_s: 6.5, peak_memory_kib: 30 });
