@@ -152,7 +152,10 @@ impl Sessions {
 
     /// Passes an order on to the session's client, if it is connected here.
     pub fn order_client(&self, session: SessionId, order: Order) {
-        self.tell(session, ToViewer::Order(order));
+        if let Some(entry) = self.lock().get_mut(&session) {
+            entry.spans.passes_on(&self.id, &order.order);
+            entry.tell(ToViewer::Order(order));
+        }
     }
 
     /// Takes in a renewed grant, and passes it on to the client as `text`.

@@ -79,6 +79,7 @@ impl Sessions {
         for description in Description::BOTH {
             if entry.holding.leg(description) != Leg::Reserved {
                 entry.reserved[description.index()] = None;
+                entry.spans.frees(description);
             }
             if !entry.holding.prefetches(description) {
                 entry.prefetched[description.index()] = None;

@@ -1,8 +1,8 @@
 //! An edge's part of a hand-off as spans of its trace: see `otlp` in `gibbon-monitor`.
 
-use gibbon_handoff::{FromEdge, OrderId, ToEdge};
-use gibbon_media::{Description, NodeId, SessionId};
-use tracing::{Span, field::Empty, info_span};
+use gibbon_handoff::{FromEdge, OrderId, ToClient, ToEdge};
+use gibbon_media::{Description, HandoffId, NodeId, SessionId};
+use tracing::{Span, info_span};
 
 /// The spans of one session that are open.
 #[derive(Debug, Default)]
@@ -11,7 +11,9 @@ pub struct Spans {
     prefetch: [Option<(OrderId, Span)>; 2],
     /// It is moved to its regular upstream.
     settle: [Option<Span>; 2],
-    /// Room is kept after a leg that has ended. Of which hand-off is known when the room is to be given up.
+    /// The hand-off by which a leg is to leave this edge: its order to the client goes through here.
+    leaving: [Option<HandoffId>; 2],
+    /// Room is kept after a leg that has left.
     reserved: [Option<Span>; 2],
 }
 
@@ -29,12 +31,7 @@ impl Spans {
                     *prefetch = Some((*order, span));
                 }
             }
-            ToEdge::Release { order, .. } => {
-                for span in self.reserved.iter_mut().filter_map(Option::take) {
-                    span.record("handoff", tracing::field::display(order.handoff));
-                }
-                *self = Self::default();
-            }
+            ToEdge::Release { .. } => *self = Self::default(),
         }
     }
 
@@ -57,9 +54,24 @@ impl Spans {
         }
     }
 
+    /// An order to the client.
+    pub fn passes_on(&mut self, edge: &NodeId, order: &ToClient) {
+        if let ToClient::Attach { order, description, from, .. } = order
+            && from == edge
+        {
+            self.leaving[description.index()] = Some(order.handoff);
+        }
+    }
+
     /// A leg has ended, and its room is kept.
     pub fn reserves(&mut self, edge: &NodeId, session: SessionId, description: Description) {
-        let span = info_span!("reserved", handoff = Empty, %session, %edge, leg = %description);
-        self.reserved[description.index()] = Some(span);
+        let handoff = self.leaving[description.index()].take();
+        self.reserved[description.index()] = handoff
+            .map(|handoff| info_span!("reserved", %handoff, %session, %edge, leg = %description));
+    }
+
+    /// The room of a leg is given up.
+    pub fn frees(&mut self, description: Description) {
+        self.reserved[description.index()] = None;
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Finished {
     pub fields: Vec<(&'static str, String)>,
 }
 
-/// A span that is open. To which hand-off it belongs may be recorded as late as that is known.
+/// A span that is open.
 struct Open {
     began: u128,
     fields: Fields,
