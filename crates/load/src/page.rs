@@ -8,6 +8,7 @@ use std::fmt::Write;
 use crate::{
     run::Verdict,
     summary::{Seen, Spread, Summary},
+    told::SHORT,
 };
 
 const STYLE: &str = include_str!("page/style.css");
@@ -40,6 +41,9 @@ fn write_body(out: &mut String, summary: &Summary, verdicts: &[Verdict]) -> std:
         escape(&summary.description),
         summary.duration_s
     )?;
+    if summary.is_machine_short() {
+        writeln!(out, "<p class=\"bad\">{SHORT}</p>")?;
+    }
     tiles(out, summary)?;
     conditions(out, summary, verdicts)?;
     for plot in plots::all(summary) {

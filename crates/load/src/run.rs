@@ -33,6 +33,8 @@ use crate::{
 pub const FAILED: u8 = 4;
 /// How often processes and sessions are measured.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked how late this machine wakes who sleeps.
+const WAKE_EVERY: Duration = Duration::from_millis(10);
 /// Threads for sessions: more would take the cores from whom they load.
 const MAX_THREADS: usize = 4;
 /// What this process is called among those measured.
@@ -205,24 +207,29 @@ fn play(
     let samples = Mutex::new(Vec::new());
     let (over, is_over) = mpsc::channel::<()>();
     let players_ids: Vec<u32> = players.process_ids().collect();
-    let phases = std::thread::scope(|scope| {
+    let (phases, wakes) = std::thread::scope(|scope| {
         let (ground, audience, samples, children) = (&ground, &audience, &samples, &children);
-        scope.spawn(move || {
-            let more =
-                || is_over.recv_timeout(SAMPLE_EVERY) == Err(mpsc::RecvTimeoutError::Timeout);
+        let measuring = scope.spawn(move || {
+            let mut wakes = Vec::new();
+            let mut due = Instant::now();
             loop {
-                let sample = sample(started, ground, audience);
-                progress.show(&sample);
-                samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
-                stop.mind(children().chain(players_ids.iter().copied()).collect());
-                if !more() {
-                    return;
+                if Instant::now() >= due {
+                    due += SAMPLE_EVERY;
+                    let sample = sample(started, ground, audience);
+                    progress.show(&sample);
+                    samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                    stop.mind(children().chain(players_ids.iter().copied()).collect());
                 }
+                let slept = Instant::now();
+                if is_over.recv_timeout(WAKE_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    return wakes;
+                }
+                wakes.push(slept.elapsed().saturating_sub(WAKE_EVERY).as_micros() as u64);
             }
         });
         let phases = perform(&stage, started, progress);
         drop(over);
-        phases
+        (phases, measuring.join().unwrap_or_default())
     });
     let (failures, capacity) = (stage.failures.take(), stage.capacity.get());
     progress.say("ending the sessions");
@@ -239,6 +246,7 @@ fn play(
         samples: samples.into_inner().unwrap_or_else(PoisonError::into_inner),
         edges: ground.edges.iter().map(ToString::to_string).collect(),
         capacity,
+        machine_late_us: Spread::of(wakes),
         failures,
         ..Outcome::default()
     };

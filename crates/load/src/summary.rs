@@ -50,6 +50,8 @@ pub struct Outcome {
     pub edges: Vec<String>,
     /// The most sessions within the bound, where that was searched.
     pub capacity: Option<u32>,
+    /// How much later than asked this machine wakes who sleeps, in µs.
+    pub machine_late_us: Option<Spread>,
     /// What went wrong: which kind, and how.
     pub failures: Vec<(String, String)>,
 }
@@ -120,6 +122,9 @@ pub struct Summary {
     pub memory_kib_per_session: Option<f64>,
     /// The most sessions within the bound, where that was searched.
     pub capacity: Option<u32>,
+    /// How much later than asked this machine wakes who sleeps, in µs. Where that is more than some ms, it is
+    /// short of processor time, and what viewers saw may be its doing.
+    pub machine_late_us: Option<Spread>,
     /// Names of the edges among the processes.
     pub edges: Vec<String>,
     /// What each process took.
@@ -254,7 +259,15 @@ pub struct Failures {
     pub messages: Vec<String>,
 }
 
+/// A machine of which one in a hundred wakes is later than this is short of processor time, in µs.
+const SHORT_OF_TIME_US: f64 = 20_000.0;
+
 impl Summary {
+    /// Whether the machine was short of processor time: then it is not told what is Gibbon's doing.
+    pub fn is_machine_short(&self) -> bool {
+        self.machine_late_us.as_ref().is_some_and(|late| late.p99 > SHORT_OF_TIME_US)
+    }
+
     /// Of a run that is over.
     pub fn of(outcome: Outcome) -> Self {
         let cost = Cost::of(&outcome);
@@ -283,6 +296,7 @@ impl Summary {
             cpu_us_per_frame: cost.cpu_us_per_frame,
             memory_kib_per_session: cost.memory_kib_per_session,
             capacity: outcome.capacity,
+            machine_late_us: outcome.machine_late_us,
             edges: outcome.edges,
             processes: taken(&outcome.samples),
             failures: by_kind(outcome.failures),

@@ -7,6 +7,10 @@ use crate::{
     summary::{Seen, Spread, Summary},
 };
 
+/// For runs that say little of Gibbon.
+pub const SHORT: &str =
+    "This machine was short of processor time: what is told here may be its doing.";
+
 /// The summary in some lines, and whether the run has failed.
 pub fn told(summary: &Summary, verdicts: &[Verdict]) -> String {
     let mut text = String::new();
@@ -37,6 +41,10 @@ fn lines(text: &mut String, summary: &Summary, verdicts: &[Verdict]) -> std::fmt
     }
     if let Some(capacity) = summary.capacity {
         writeln!(text, "  capacity: {capacity} sessions within the bound")?;
+    }
+    if let Some(late) = summary.machine_late_us.as_ref().filter(|_| summary.is_machine_short()) {
+        let ms = late.p99 / 1e3;
+        writeln!(text, "  {SHORT} It woke sleepers {ms:.0} ms late (p99).")?;
     }
     for (kind, failures) in &summary.failures {
         writeln!(text, "  failed: {kind}, {} times", failures.count)?;

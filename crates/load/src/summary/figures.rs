@@ -72,6 +72,6 @@ pub fn known_figures() -> Vec<String> {
     (summary.latency_ms, summary.edge_delay_ms) =
         (Some(Spread::default()), Some(Spread::default()));
     (summary.cpu_us_per_frame, summary.memory_kib_per_session) = (Some(0.0), Some(0.0));
-    summary.capacity = Some(0);
+    (summary.capacity, summary.machine_late_us) = (Some(0), Some(Spread::default()));
     of(&summary).into_keys().collect()
 }

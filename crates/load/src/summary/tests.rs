@@ -123,6 +123,15 @@ fn what_is_not_measured_is_not_told() {
 }
 
 #[test]
+fn a_machine_that_wakes_late_is_short_of_time() {
+    let late = |us| {
+        let machine_late_us = Spread::of(vec![us; 10]);
+        Summary::of(Outcome { machine_late_us, ..Outcome::default() }).is_machine_short()
+    };
+    assert_eq!((late(100), late(50_000)), (false, true));
+}
+
+#[test]
 fn a_restarted_process_begins_anew() {
     let samples = vec![sample(0.0, 0, 5.0, 10), sample(1.0, 1, 6.0, 30), sample(2.0, 2, 0.5, 20)];
     assert_eq!(taken(&samples)["edge-a"], Taken { cpu_s: 6.5, peak_memory_kib: 30 });
