@@ -37,7 +37,10 @@ pub struct Options {
     /// Both legs of a viewer on one edge, or on two (whose costs are added)
     #[arg(long, default_value = "together")]
     placement: Placement,
-    /// Further argument of the edges; may be repeated, as in --edge-arg=--shards=2
+    /// Shards of each edge; the yardstick has one worker thread
+    #[arg(long, default_value_t = 1)]
+    shards: u32,
+    /// Further argument of the edges; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     edge_arg: Vec<String>,
     /// Let the server run on every core; else it has the first, and who loads it the others
@@ -58,7 +61,7 @@ pub struct Options {
 
 const EXAMPLES: &str = "Examples:
   gibbon-load yardstick compare --json cost.json
-  gibbon-load yardstick compare --pairs 3 --seconds 8 --edge-arg=--shards=2 --no-pin
+  gibbon-load yardstick compare --pairs 3 --seconds 8 --shards 2 --no-pin
   gibbon-load yardstick compare --viewers 400 --edge-only --pairs 1
 
 What is counted is the server's processor time (user and system) over the frames that its
@@ -85,6 +88,7 @@ struct Comparison {
     viewers: u32,
     seconds: u64,
     placement: Placement,
+    shards: u32,
     edge_arguments: Vec<String>,
     yardstick: Vec<Cost>,
     edge: Vec<Cost>,
@@ -120,6 +124,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         viewers: options.viewers,
         seconds: options.seconds,
         placement: options.placement,
+        shards: options.shards,
         edge_arguments: options.edge_arg.clone(),
         yardstick_median: medians(&yardstick),
         edge_median: medians(&edge),
@@ -240,7 +245,8 @@ impl Bench<'_> {
         ];
         let mut setup = Setup::default().source("origin-1", &[STREAM], &shape).edges(edges);
         // Above whatever is asked for: capacity is not what is measured.
-        let mut arguments = vec!["--capacity-legs=100000", "--log=warn,gibbon_edge=info"];
+        let shards = format!("--shards={}", self.options.shards);
+        let mut arguments = vec!["--capacity-legs=100000", "--log=warn,gibbon_edge=info", &shards];
         arguments.extend(self.options.edge_arg.iter().map(String::as_str));
         for edge in edges {
             setup = setup.node_with(edge, &arguments);
