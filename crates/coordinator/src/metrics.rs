@@ -25,6 +25,17 @@ const TIMED: [(&str, &str, &str); 5] = [
     ("close", "finish_sent", "closed"),
 ];
 
+/// Why there are hand-offs.
+const CAUSES: [Cause; 7] = [
+    Cause::Operator,
+    Cause::Drain,
+    Cause::Network,
+    Cause::Load,
+    Cause::Location,
+    Cause::Maintenance,
+    Cause::Failure,
+];
+
 /// Counts and distributions. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -42,7 +53,7 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self {
+        let metrics = Self {
             handoffs: Counts::default(),
             durations: Durations::new(DURATIONS),
             steps: Durations::new(STEPS),
@@ -52,7 +63,9 @@ impl Default for Metrics {
             audio_gaps: Counts::default(),
             recoveries: Counts::default(),
             answers: Counts::default(),
-        }
+        };
+        metrics.expect();
+        metrics
     }
 }
 
@@ -91,6 +104,20 @@ impl Metrics {
         self.answers.register(registry, "gibbon_portal_answers", "Answers of the portal");
     }
 
+    /// Begins at nothing.
+    fn expect(&self) {
+        use HandoffOutcome::{Completed, Failed, RolledBack};
+        for cause in CAUSES.map(word) {
+            for outcome in [Completed, RolledBack, Failed].map(HandoffOutcome::as_str) {
+                self.handoffs.expect([("cause", &cause), ("outcome", &outcome)]);
+            }
+            for verdict in ["side", "frozen"] {
+                self.gaps.expect([("cause", &cause), ("verdict", &verdict)]);
+            }
+        }
+        self.viewed(&Viewing::default(), &Viewing::default());
+    }
+
     /// The portal has answered with this HTTP status.
     pub fn answered(&self, status: u16) {
         self.answers.add([("status", &status)], 1.0);
@@ -110,12 +137,10 @@ impl Metrics {
     }
 
     /// All that a hand-off has cost its viewer is known.
-    pub(crate) fn cost(&self, cause: Cause, outcome: HandoffOutcome, gap: ViewerGap) {
-        let (cause, outcome) = (word(cause), outcome.as_str());
+    pub(crate) fn cost(&self, cause: Cause, gap: ViewerGap) {
+        let cause = word(cause);
         for (verdict, ms) in [("side", gap.side_ms), ("frozen", gap.frozen_ms)] {
-            let labels: [(_, &dyn std::fmt::Display); 3] =
-                [("cause", &cause), ("outcome", &outcome), ("verdict", &verdict)];
-            self.gaps.observe(labels, ms as f64 / 1000.0);
+            self.gaps.observe([("cause", &cause), ("verdict", &verdict)], ms as f64 / 1000.0);
         }
     }
 

@@ -73,7 +73,7 @@ fn a_hand_off_is_counted_when_it_ends_and_its_cost_when_that_has_settled() {
     }
     let gap = ViewerGap { side_ms: 80, frozen_ms: 0, longest_ms: 0 };
     let cost = "gibbon_handoff_viewer_gap_seconds";
-    for (settled, expected) in [(false, None), (true, Some(1.0)), (true, Some(1.0))] {
+    for (settled, expected) in [(false, Some(0.0)), (true, Some(1.0)), (true, Some(1.0))] {
         let handoffs = vec![HandoffGap { handoff, gap, settled }];
         viewed(&mut network, session, Viewing { handoffs, ..shown(1, 2, 0) });
         assert_eq!(network.manager.handoff(handoff).unwrap().viewer_gap, Some(gap));
@@ -81,8 +81,12 @@ fn a_hand_off_is_counted_when_it_ends_and_its_cost_when_that_has_settled() {
         assert_eq!(count, expected, "settled: {settled}");
     }
     let page = counted(&network);
-    let at_most =
-        |verdict, le| page.value(&format!("{cost}_bucket"), &[("verdict", verdict), ("le", le)]);
+    let at_most = |verdict, le| {
+        page.value(
+            &format!("{cost}_bucket"),
+            &[("cause", "operator"), ("verdict", verdict), ("le", le)],
+        )
+    };
     assert_eq!(at_most("frozen", "0.0"), Some(1.0));
     assert_eq!((at_most("side", "0.05"), at_most("side", "0.1")), (Some(0.0), Some(1.0)));
 }

@@ -22,8 +22,7 @@ impl Default for Refusals {
         let refusals = Self(Counts::default());
         use RejectCode::{Full, Leaving, Unauthorised, Unavailable, UnknownStream};
         let codes = [UnknownStream, Unauthorised, Full, Unavailable, Leaving];
-        // Counts that begin at 0 show their first rise.
-        codes.into_iter().for_each(|code| refusals.0.add([("code", &word(code))], 0.0));
+        codes.into_iter().for_each(|code| refusals.0.expect([("code", &word(code))]));
         refusals
     }
 }

@@ -22,6 +22,11 @@ impl Counts {
         self.0.get_or_create(&texts(labels)).inc_by(n);
     }
 
+    /// Shows a 0 under these labels until something happens: of what begins with a 1, a rate misses the first.
+    pub fn expect<const N: usize>(&self, labels: [(&'static str, &dyn Display); N]) {
+        self.add(labels, 0.0);
+    }
+
     /// Shows it under `name`, without `_total`.
     pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         match name.strip_suffix("_seconds") {
@@ -53,6 +58,11 @@ impl Durations {
     /// One more, of so many seconds.
     pub fn observe<const N: usize>(&self, labels: [(&'static str, &dyn Display); N], seconds: f64) {
         self.0.get_or_create(&texts(labels)).observe(seconds);
+    }
+
+    /// Shows that there has been nothing under these labels, until something happens.
+    pub fn expect<const N: usize>(&self, labels: [(&'static str, &dyn Display); N]) {
+        drop(self.0.get_or_create(&texts(labels)));
     }
 
     /// Shows it under `name`, which ends in `_seconds`.

@@ -73,7 +73,7 @@ impl<'a> Page<'a> {
         help: &str,
         samples: impl IntoIterator<Item = S>,
     ) {
-        let gauge = |mut metric: MetricEncoder<'_>, value: f64| metric.encode_gauge(&value);
+        let gauge = |metric: &mut MetricEncoder<'_>, value: f64| metric.encode_gauge(&value);
         self.family(name, help, MetricType::Gauge, samples, gauge);
     }
 
@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
         help: &str,
         samples: impl IntoIterator<Item = S>,
     ) {
-        let counter = |mut metric: MetricEncoder<'_>, value: f64| {
+        let counter = |metric: &mut MetricEncoder<'_>, value: f64| {
             metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
         };
         let name = name.strip_suffix("_total").unwrap_or(name);
@@ -97,14 +97,17 @@ impl<'a> Page<'a> {
         help: &str,
         kind: MetricType,
         samples: impl IntoIterator<Item = S>,
-        encode: impl Fn(MetricEncoder<'_>, f64) -> fmt::Result,
+        encode: impl Fn(&mut MetricEncoder<'_>, f64) -> fmt::Result,
     ) {
         let (base, unit) = split(name);
         let family = || {
             let mut family = self.encoder.encode_descriptor(base, help, unit.as_ref(), kind)?;
             for sample in samples {
                 let Sample { labels, value } = sample.into();
-                encode(family.encode_family(&labels)?, value)?;
+                match labels.is_empty() {
+                    true => encode(&mut family, value)?,
+                    false => encode(&mut family.encode_family(&labels)?, value)?,
+                }
             }
             Ok(())
         };

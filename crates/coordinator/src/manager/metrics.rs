@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display};
 
 use gibbon_control::{
-    portal::{HandoffInfo, HandoffOutcome, NodeInfo},
+    portal::{HandoffOutcome, NodeInfo},
     services::ServiceState,
     viewing::{HandoffGap, Viewing},
 };
@@ -71,9 +71,9 @@ impl Manager {
             let Some(info) = known else { continue };
             info.viewer_gap = Some(*gap);
             if *settled && info.outcome != HandoffOutcome::Running {
-                let HandoffInfo { cause, outcome, .. } = *info;
+                let cause = info.cause;
                 if self.handoffs.settle(*handoff) {
-                    self.metrics.cost(cause, outcome, *gap);
+                    self.metrics.cost(cause, *gap);
                 }
             }
         }
