@@ -32,6 +32,8 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Containers {
     project: String,
+    /// Third number of its addresses.
+    subnet: u32,
     folder: PathBuf,
     /// The portal's URL on the host.
     pub portal_url: String,
@@ -46,6 +48,7 @@ impl Containers {
         let project = format!("gibbon-test-{}-{number}", std::process::id());
         let mut containers = Self {
             project,
+            subnet: (std::process::id() + number) % 256,
             folder: folder.to_owned(),
             portal_url: String::new(),
             portal: Portal::new("", Path::new(""))?,
@@ -81,6 +84,7 @@ impl Containers {
         command.arg("-f").arg(folder.join("tests/compose.yaml")).args(arguments);
         // A port of the host that is free.
         command.env("GIBBON_TAG", tag).env("GIBBON_PUBLISH_PORTAL", "127.0.0.1:");
+        command.env("GIBBON_TEST_SUBNET", self.subnet.to_string());
         run(&mut command)
     }
 
@@ -116,6 +120,11 @@ impl Containers {
     /// The network that the containers are on.
     pub fn network(&self) -> String {
         format!("{}_default", self.project)
+    }
+
+    /// An address on that network that no container is given by itself: 200 and above.
+    pub fn spare_address(&self, number: u8) -> String {
+        format!("10.213.{}.{number}", self.subnet)
     }
 
     /// The address of a service on that network.

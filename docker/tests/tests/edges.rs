@@ -7,8 +7,6 @@ use gibbon_testbed::{WAIT, wait_for};
 use gibbon_tests::{saw_nothing, with_control};
 
 const HURT: &str = EDGES[0];
-/// Addresses of the tests' network (docker/tests/compose.yaml) that no container is given by itself.
-const ELSEWHERE: [&str; 2] = ["10.213.77.200", "10.213.77.201"];
 
 /// A network whose first edge serves viewers, and these.
 fn watched(folder: &std::path::Path) -> anyhow::Result<(Containers, Audience)> {
@@ -62,17 +60,18 @@ fn an_edge_is_cut_off_from_the_network_and_serves_again_when_it_is_back() -> any
         docker(&["network", "disconnect", &name, &id])?;
         gone(&network, HURT)?;
         audience.settled(&network, Some(HURT))?;
-        let connect = |address: &str| {
-            docker(&["network", "connect", "--ip", address, &name, &id])?;
+        let connect = |number| {
+            let address = network.spare_address(number);
+            docker(&["network", "connect", "--ip", &address, &name, &id])?;
             wait_for(format!("{HURT} to be back at {address}"), WAIT, || {
                 let node = network.node(HURT)?;
                 Ok((node.up && node.address.ip().to_string() == address).then_some(()))
             })
         };
-        connect(ELSEWHERE[0])?;
+        connect(200)?;
         // And once more, before anybody has missed it.
         docker(&["network", "disconnect", &name, &id])?;
-        connect(ELSEWHERE[1])?;
+        connect(201)?;
         let late = Player::start(&network, "late", &["--edge", HURT, "--no-decode"])?;
         let served = late.end()?.legs;
         ensure!(
