@@ -8,7 +8,7 @@ use crate::summary::PhaseRecord;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 276.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 38.0;
 /// Where the name of the upper axis stands, above those of phases.
 const TITLE: f64 = 14.0;
