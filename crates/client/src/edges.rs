@@ -235,7 +235,7 @@ impl Edges {
             let datagrams = connection.link.connection().stats().udp_rx.datagrams;
             Counted { edge, connection: connection.serial, datagrams }
         };
-        self.shared.connections().filter(|(_, c)| !c.is_closed()).map(count).collect()
+        self.shared.connections().filter(|(_, c)| c.has_session()).map(count).collect()
     }
 
     /// Forgets a connection on which nothing comes any more.

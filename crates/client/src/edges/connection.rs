@@ -51,6 +51,11 @@ impl Connection {
         self.link.connection().close_reason().is_some()
     }
 
+    /// Whether its session stream goes on, which ends with it. Cheaper to ask than whether it is closed.
+    pub fn has_session(&self) -> bool {
+        !self.reports.is_closed()
+    }
+
     /// Sends a report.
     pub fn report(&self, report: ClientReport) {
         // A connection that does not take reports is about to be found dead.
