@@ -55,7 +55,7 @@ pub async fn serve(
         let due = reports.due(Instant::now());
         tokio::select! {
             message = news.recv() => match message {
-                Some(message) => sender.send_json(&message).await?,
+                Some(message) => sender.send_json(&*message).await?,
                 // A newer connection of the same session has taken over.
                 None => return Ok(()),
             },

@@ -73,7 +73,8 @@ struct Session {
 
 #[derive(Clone)]
 struct Client {
-    news: mpsc::Sender<ToViewer>,
+    /// Boxed: the channel has room for 32 of them from the start.
+    news: mpsc::Sender<Box<ToViewer>>,
     connection: quinn::Connection,
 }
 
@@ -121,7 +122,7 @@ impl Sessions {
         self: &Arc<Self>,
         grant: Arc<Grant>,
         connection: &quinn::Connection,
-    ) -> Option<(ClientGuard, mpsc::Receiver<ToViewer>)> {
+    ) -> Option<(ClientGuard, mpsc::Receiver<Box<ToViewer>>)> {
         let session = grant.session;
         let (news, receiver) = mpsc::channel(MAX_WAITING_NEWS);
         let mut held = self.lock();
@@ -245,7 +246,7 @@ impl Session {
         let Some(client) = &self.client else { return };
         // What is repeated may be lost.
         let repeated = matches!(message, ToViewer::Stalled { .. } | ToViewer::GoAway { .. });
-        if client.news.try_send(message).is_err() && !repeated {
+        if client.news.try_send(Box::new(message)).is_err() && !repeated {
             let peer = client.connection.remote_address();
             tracing::warn!(%peer, "the client does not read what it is told");
         }

@@ -45,12 +45,14 @@ async fn stream(
     recv: quinn::RecvStream,
 ) -> Result<(), MessageError> {
     let (kind, sender, receiver) = message::accept(send, recv).await?;
+    // Boxed: each is kept in no more room than it needs.
     match kind {
         StreamKind::Session => {
             let connection = visit.pump.connection();
-            session_stream::serve(&visit.edge, connection, granted, sender, receiver).await
+            let served = session_stream::serve(&visit.edge, connection, granted, sender, receiver);
+            Box::pin(served).await
         }
-        StreamKind::Description => leg::serve(visit, granted, sender, receiver).await,
+        StreamKind::Description => Box::pin(leg::serve(visit, granted, sender, receiver)).await,
         StreamKind::Control | StreamKind::Handoff => {
             let reason = b"control and hand-off streams are for nodes with a certificate";
             visit.pump.connection().close(close::WRONG_ROLE, reason);

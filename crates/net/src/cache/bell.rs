@@ -19,23 +19,29 @@ const BEAT: Duration = Duration::from_millis(1);
 
 /// Wakes the task that answers it.
 #[derive(Debug, Default)]
-pub struct Bell(Mutex<Option<Waker>>);
+pub struct Bell {
+    rung: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
 
 impl Bell {
     /// Wakes the task.
     pub fn ring(&self) {
-        if let Some(waker) = &*lock(&self.0) {
+        self.rung.store(true, Ordering::Release);
+        if let Some(waker) = &*lock(&self.waker) {
             waker.wake_by_ref();
         }
     }
 
-    /// Says whom to wake from now on. Answer before looking, and no ring is missed.
-    pub fn answer(&self, cx: &Context) {
-        let mut waker = lock(&self.0);
+    /// Says whom to wake from now on, and whether it has rung since it was last answered. Answer before
+    /// looking, and no ring is missed.
+    pub fn answer(&self, cx: &Context) -> bool {
+        let mut waker = lock(&self.waker);
         match &mut *waker {
             Some(waker) => waker.clone_from(cx.waker()),
             None => *waker = Some(cx.waker().clone()),
         }
+        self.rung.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -52,7 +52,8 @@ struct Running {
 struct Pumping {
     connection: quinn::Connection,
     sent: Arc<Sent>,
-    bell: Arc<Bell>,
+    /// Rings when there is one more to serve.
+    bell: Bell,
     served: Mutex<Vec<Service>>,
 }
 
@@ -65,7 +66,7 @@ impl Drop for Running {
 impl Pump {
     /// Sends over `connection` and counts in `sent`.
     pub fn new(connection: quinn::Connection, sent: Arc<Sent>) -> Self {
-        let (bell, served) = (Arc::default(), Mutex::default());
+        let (bell, served) = (Bell::default(), Mutex::default());
         let pumping = Arc::new(Pumping { connection, sent, bell, served });
         let pumped = pumping.clone();
         let task = tokio::spawn(poll_fn(move |cx| pumped.step(cx))).abort_handle();
@@ -80,7 +81,7 @@ impl Pump {
     /// Begins to serve a subscription.
     pub(super) fn begin(&self, mut service: Service) -> Leg<'_> {
         let pumping = &self.0.pumping;
-        let (id, completed) = (service.id, service.hang(&pumping.bell));
+        let (id, completed) = (service.id, service.start());
         pumping.lock().push(service);
         pumping.bell.ring();
         Leg { pumping, id, completed }
@@ -127,8 +128,6 @@ impl Leg<'_> {
         if let Some(service) = served.iter_mut().find(|service| service.id == self.id) {
             service.end_at(end, &self.pumping.sent);
         }
-        drop(served);
-        self.pumping.bell.ring();
     }
 }
 

@@ -99,6 +99,11 @@ impl Sending {
         self.taken > 1
     }
 
+    /// Whether QUIC or the subscriber has to do something before it goes on.
+    pub fn waits_for_quic(&self) -> bool {
+        !matches!(self.stage, Stage::Writing) || !self.chunks.is_empty()
+    }
+
     /// Goes as far as it can, with the stream live at `live`. A group that the subscriber takes too slowly is
     /// given up wherever it stands, be it in QUIC's buffers.
     pub fn step(

@@ -31,6 +31,10 @@ pub struct Service {
     first: GroupId,
     end: Option<GroupId>,
     sending: Vec<Sending>,
+    /// Rings when there is more in the cache.
+    bell: Arc<Bell>,
+    /// Whether there may be something to do although it has not rung.
+    waits_for_quic: bool,
     has_sent: bool,
     span: Span,
     complete: Option<oneshot::Sender<()>>,
@@ -62,27 +66,34 @@ impl Service {
             first,
             end: request.end,
             sending: Vec::new(),
+            bell: Arc::default(),
+            waits_for_quic: false,
             has_sent: false,
             span: Span::current(),
             complete: None,
         }
     }
 
-    /// Has `bell` rung when there is more to send; what it returns hears of the end.
-    pub fn hang(&mut self, bell: &Arc<Bell>) -> oneshot::Receiver<()> {
-        self.tracks.hang(bell);
+    /// Begins to listen for what there is to send; what it returns hears of the end.
+    pub fn start(&mut self) -> oneshot::Receiver<()> {
+        self.tracks.hang(&self.bell);
+        self.bell.ring();
         let (complete, completed) = oneshot::channel();
         self.complete = Some(complete);
         completed
     }
 
-    /// Sends what can be sent now. An error is the connection's end.
+    /// Sends what can be sent now; costs next to nothing where there is nothing, for a connection to a node may
+    /// have hundreds of subscriptions. An error is the connection's end.
     pub fn step(
         &mut self,
         cx: &mut Context,
         connection: &quinn::Connection,
         sent: &Sent,
     ) -> Result<(), ConnectionError> {
+        if !self.bell.answer(cx) && !self.waits_for_quic {
+            return Ok(());
+        }
         let (first, end) = (self.first, self.end);
         let wanted = |id| id >= first && end.is_none_or(|end| id <= end);
         for group in self.unread.take(&self.tracks, wanted) {
@@ -97,6 +108,7 @@ impl Service {
                 Progress::Waits => at += 1,
             }
         }
+        self.waits_for_quic = self.sending.iter().any(Sending::waits_for_quic);
         if !self.has_sent && self.sending.iter().any(Sending::has_sent) {
             self.has_sent = true;
             self.span.in_scope(|| tracing::info!("first frame sent"));
@@ -127,6 +139,7 @@ impl Service {
     pub fn end_at(&mut self, end: GroupId, sent: &Sent) {
         self.end = Some(end);
         self.unread.look_again();
+        self.bell.ring();
         self.break_off(|group| group > end, sent);
     }
 
