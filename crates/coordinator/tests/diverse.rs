@@ -78,6 +78,8 @@ fn a_leg_is_moved_clear_of_the_edge_of_the_other() {
     assert_eq!(moves(from("edge-b")), [leg(1, "b", "c")]);
     let one = HandoffRequest { description: Some(Description::One), ..HandoffRequest::default() };
     assert_eq!(moves(one), [leg(1, "b", "c")]);
+    // All of it, to wherever there is room: there is no other pair, and one leg moves.
+    assert_eq!(moves(HandoffRequest::default()), [leg(1, "b", "c")]);
 }
 
 #[test]

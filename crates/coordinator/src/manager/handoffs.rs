@@ -106,7 +106,13 @@ impl Manager {
             newcomer: false,
             client: session.location.map(position),
         };
-        Ok(question.answer()?)
+        let answer = question.answer()?;
+        let meet = matches!(&answer.moves[..], [(_, one), (_, zero)] if one == zero);
+        if meet && legs[0] != legs[1] && session.placement == Some(Placement::Diverse) {
+            // There is no other pair of edges: one of the legs can move, and both are still apart.
+            return Ok(Question { moving: &moving[..1], ..question }.answer()?);
+        }
+        Ok(answer)
     }
 
     /// A hand-off that nobody asked for. `None` if it cannot be.
