@@ -27,7 +27,8 @@ where
             incoming.refuse();
             continue;
         };
-        let served = serve(incoming);
+        // Boxed, here and below: a task keeps what is moved into it twice.
+        let served = Box::pin(serve(incoming));
         tokio::spawn(async move {
             served.await;
             drop(place);
@@ -66,7 +67,8 @@ pub async fn streams<F>(
 {
     let peer = peer.to_string();
     while let Ok((send, recv)) = connection.accept_bi().await {
-        let (served, connection, peer) = (serve(send, recv), connection.clone(), peer.clone());
+        let served = Box::pin(serve(send, recv));
+        let (connection, peer) = (connection.clone(), peer.clone());
         tokio::spawn(async move {
             if let Err(error) = served.await
                 && error.is_malformed()
