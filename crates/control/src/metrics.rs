@@ -27,9 +27,11 @@ pub fn collect(page: &mut Page<'_>, report: &NodeReport, connected: bool) {
     upstreams(page, &report.upstreams);
 }
 
+type Count = fn(&Sent) -> &AtomicU64;
+
 /// Shows what has been sent to viewers and nodes, by the shard that sent it.
 pub fn sent<'a>(page: &mut Page<'_>, shards: impl Iterator<Item = &'a Sent> + Clone) {
-    let each = |of: fn(&Sent) -> &AtomicU64| {
+    let each = |of: Count| {
         let read =
             move |(shard, sent)| Sample::new([("shard", &shard)], of(sent).load(Ordering::Relaxed));
         shards.clone().enumerate().map(read)
@@ -49,7 +51,7 @@ pub fn sent<'a>(page: &mut Page<'_>, shards: impl Iterator<Item = &'a Sent> + Cl
         "Times that a connection was given all that was due to it.",
         each(|sent| &sent.bursts),
     );
-    let reasons: [(&str, fn(&Sent) -> &AtomicU64); 3] = [
+    let reasons: [(&str, Count); 3] = [
         ("outlived", |sent| &sent.outlived),
         ("evicted", |sent| &sent.evicted),
         ("cancelled", |sent| &sent.cancelled),

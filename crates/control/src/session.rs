@@ -32,7 +32,7 @@ pub struct ClientReport {
     pub complaints: Vec<Complaint>,
     /// What its viewer has been shown; none before the first frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub viewing: Option<Viewing>,
+    pub viewing: Option<Box<Viewing>>,
 }
 
 impl ClientReport {

@@ -146,9 +146,9 @@ impl Metrics {
 
     /// A viewer has been shown more than what it was `before`.
     pub(crate) fn viewed(&self, before: &Viewing, now: &Viewing) {
-        let added =
-            |of: fn(&Viewing) -> u64| of(now).saturating_sub(of(before)).min(MAX_ADDED) as f64;
-        let frames: [(&str, fn(&Viewing) -> u64); 4] = [
+        type Part = fn(&Viewing) -> u64;
+        let added = |of: Part| of(now).saturating_sub(of(before)).min(MAX_ADDED) as f64;
+        let frames: [(&str, Part); 4] = [
             ("central", |v| v.frames.central),
             ("side", |v| v.frames.side.saturating_sub(v.frames.side_chosen)),
             ("side_chosen", |v| v.frames.side_chosen),

@@ -46,7 +46,7 @@ fn shown(central: u64, side: u64, frozen: u64) -> Viewing {
 fn viewed(network: &mut Network, session: SessionId, viewing: Viewing) {
     let hands =
         Report { revision: u64::MAX, legs: legs("edge-b", "edge-b"), order: None, answer: None };
-    let report = ClientReport { viewing: Some(viewing), ..ClientReport::new(hands) };
+    let report = ClientReport { viewing: Some(Box::new(viewing)), ..ClientReport::new(hands) };
     network.says("edge-a", FromNode::Client { session, report }).unwrap();
 }
 

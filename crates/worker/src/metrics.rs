@@ -47,7 +47,8 @@ fn shown_offer(page: &mut Page<'_>, offer: &WorkerOffer) {
 }
 
 fn shown_work(page: &mut Page<'_>, work: &WorkReport) {
-    let states: [(&str, fn(&InstanceState) -> bool); 4] = [
+    type Is = fn(&InstanceState) -> bool;
+    let states: [(&str, Is); 4] = [
         ("starting", |state| matches!(state, InstanceState::Starting)),
         ("running", |state| matches!(state, InstanceState::Running)),
         ("restarting", |state| matches!(state, InstanceState::Restarting { .. })),

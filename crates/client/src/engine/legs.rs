@@ -120,13 +120,13 @@ impl<S: Stage> Engine<S> {
         let complaints = self.watching.complaints.list(now);
         let viewing = self.playing.as_ref().map(|playing| {
             let stats = playing.merger.stats();
-            Viewing {
+            Box::new(Viewing {
                 frames: stats.frames,
                 freezes: stats.freezes.count,
                 audio_gap_ms: stats.audio.gap_ms,
                 recoveries: self.journal.recovered_legs(),
                 handoffs: self.gaps.list(now, playing.playout_delay()),
-            }
+            })
         });
         ClientReport { hands, complaints, viewing }
     }
