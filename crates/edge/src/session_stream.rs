@@ -22,6 +22,9 @@ use crate::{edge::Edge, reports::Reports, viewer::Granted};
 const FIRST_MESSAGE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether packets to the client are being lost.
 const LOOK_AT_PATH_EVERY: Duration = Duration::from_millis(200);
+/// It is looked in so many turns, at many paths at once: one by one they would wake a thread a thousand times
+/// per second.
+const TURNS: u64 = 8;
 
 /// Serves the stream until either side is done.
 pub async fn serve(
@@ -49,8 +52,8 @@ pub async fn serve(
     granted.send_replace(Some(grant));
     let mut reports = Reports::default();
     let mut path = Path { connection, lost: 0 };
-    let mut look = tokio::time::interval(LOOK_AT_PATH_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval_at(first_look(session), LOOK_AT_PATH_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let due = reports.due(Instant::now());
         tokio::select! {
@@ -82,6 +85,14 @@ pub async fn serve(
             },
         }
     }
+}
+
+/// When the turn of a session comes.
+fn first_look(session: SessionId) -> Instant {
+    let every = LOOK_AT_PATH_EVERY.as_micros() as u64;
+    let since = process::now().as_micros() % every;
+    let turn = session.0 % TURNS * (every / TURNS);
+    Instant::now() + Duration::from_micros(every - since + turn)
 }
 
 /// The grant that the client shows first, or what is wrong with it.
