@@ -92,7 +92,6 @@ fn smoke_moves_every_session_and_its_summary_and_page_say_that_nobody_saw_anythi
         for nothing in ["/frames/side", "/frames/frozen", "/sampled/frames/frozen"] {
             ensure!(number(&summary, nothing)? == 0.0, "{nothing} in {summary}");
         }
-        ensure!(number(&summary, "/latency_ms/p99")? < 1000.0, "{summary}");
         let page = std::fs::read_to_string(&loaded.html)?;
         ensure!(page.matches("<svg").count() >= 4, "plots: {}", page.matches("<svg").count());
         for elsewhere in ["src=\"http", "href=\"http", "@import", "url(http"] {
@@ -161,6 +160,9 @@ fn a_storm_new_addresses_and_a_rolling_restart_of_sharded_edges_show_nothing() -
         // The storm moves each once, and the restarts each at least once more.
         ensure!(number(&summary, "/handoffs/completed")? >= 120.0, "{summary}");
         ensure!(number(&summary, "/handoffs/causes/drain/total")? >= 60.0, "{summary}");
+        // Synthetic frames carry when they were to be sent.
+        ensure!(number(&summary, "/latency_ms/p50")? < 500.0, "{summary}");
+        ensure!(number(&summary, "/edge_delay_ms/count")? > 100.0, "{summary}");
         Ok(())
     })
 }
@@ -208,10 +210,12 @@ fn a_network_that_runs_is_loaded_through_its_portal_and_a_condition_that_holds_i
 #[test]
 fn what_is_wrong_is_told_before_anything_runs() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
+    let nowhere = tempfile::tempdir()?;
     let misspelt = SHORT.replace("for_s", "for_sec");
     for (scenario, more, says) in [
         (written(folder.path(), &misspelt)?, &[][..], "for_sec"),
         ("nowhere.toml".to_owned(), &[], "nowhere.toml"),
+        (written(nowhere.path(), SHORT)?, &[], "--portal"),
         ("smoke".to_owned(), &["--fail-if", "frosen>0"], "frozen"),
     ] {
         let loaded = load(folder.path(), &scenario, more)?;

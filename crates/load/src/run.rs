@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use gibbon_client::Settings;
 use gibbon_control::process;
 use gibbon_testbed::Usage;
@@ -173,7 +173,14 @@ impl Options {
                 token_file: token_file.clone(),
                 ca: ca.clone(),
             }),
-            _ => Ok(scenario),
+            _ => {
+                ensure!(
+                    scenario.network.is_some() || scenario.portal.is_some(),
+                    "{} has no [network] to start: say with --portal which one is to be loaded",
+                    self.scenario
+                );
+                Ok(scenario)
+            }
         }
     }
 }

@@ -182,8 +182,8 @@ impl Scenario {
 
     fn check(&self) -> anyhow::Result<()> {
         ensure!(
-            self.network.is_some() != self.portal.is_some(),
-            "a scenario has either a [network] that is started, or a [portal] that is there"
+            self.network.is_none() || self.portal.is_none(),
+            "a scenario has a [network] that is started or a [portal] that is there, not both"
         );
         ensure!(!self.phase.is_empty(), "there is no [[phase]]");
         ensure!(!self.sessions.streams.is_empty(), "[sessions] names no streams");
