@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use gibbon_media::MediaTime;
 use gibbon_net::wire::{
     Accepted, FrameDecoder, GroupStart, MAX_FRAME, MAX_JSON, MAX_MESSAGE, MAX_VARINT, Malformed,
-    Message, MessageDecoder, Rejected, Subscribe, Update, encode_frame, encode_message,
-    get_varint, put_varint,
+    Message, MessageDecoder, Rejected, Subscribe, Update, encode_frame, encode_message, get_varint,
+    put_varint,
 };
 
 /// A varint, and whether writing it again gives its shortest form.

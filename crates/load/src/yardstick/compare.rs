@@ -1,4 +1,4 @@
-//! `gibbon-load yardstick compare`: the yardstick's sender and an edge in turns, under the same load.
+//! `gibbon-load yardstick compare`: an edge and what it is held against in turns, under the same load.
 
 use std::{
     path::PathBuf,
@@ -46,9 +46,9 @@ pub struct Options {
     /// Let the server run on every core; else it has the first, and who loads it the others
     #[arg(long)]
     no_pin: bool,
-    /// Measure the edge only
-    #[arg(long)]
-    edge_only: bool,
+    /// What the edge is held against
+    #[arg(long, value_enum, default_value_t)]
+    against: Base,
     /// Where logs go [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
@@ -61,11 +61,34 @@ pub struct Options {
 
 const EXAMPLES: &str = "Examples:
   gibbon-load yardstick compare --json cost.json
-  gibbon-load yardstick compare --pairs 3 --seconds 8 --shards 2 --no-pin
-  gibbon-load yardstick compare --viewers 400 --edge-only --pairs 1
+  gibbon-load yardstick compare --against one-shard --shards 2 --no-pin
+  gibbon-load yardstick compare --against nothing --viewers 400 --pairs 1
 
 What is counted is the server's processor time (user and system) over the frames that its
 viewers took; memory is what it holds beyond what it held without viewers.";
+
+/// What the edge is held against.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Base {
+    /// The plainest sender that quinn allows
+    #[default]
+    Yardstick,
+    /// The same edge with one shard
+    OneShard,
+    /// Nothing: the edge alone is measured
+    Nothing,
+}
+
+impl Base {
+    fn word(self) -> &'static str {
+        match self {
+            Base::Yardstick => "yardstick",
+            Base::OneShard => "one shard",
+            Base::Nothing => "nothing",
+        }
+    }
+}
 
 /// One measurement, or the medians of several.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -90,12 +113,13 @@ struct Comparison {
     placement: Placement,
     shards: u32,
     edge_arguments: Vec<String>,
-    yardstick: Vec<Cost>,
+    against: Base,
+    base: Vec<Cost>,
     edge: Vec<Cost>,
     /// Medians.
-    yardstick_median: Option<Cost>,
+    base_median: Option<Cost>,
     edge_median: Option<Cost>,
-    /// Median of the pairs' ratios of processor time, edge to yardstick.
+    /// Median of the pairs' ratios of processor time, edge to base.
     ratio: Option<f64>,
 }
 
@@ -110,30 +134,33 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         "{:>10} {:>12} {:>12} {:>9} {:>9} {:>10}",
         "", "µs/frame", "KiB/viewer", "p50 ms", "p99 ms", "delivered"
     );
-    let (mut yardstick, mut edge) = (Vec::new(), Vec::new());
+    let (mut base, mut edge) = (Vec::new(), Vec::new());
     for round in 0..options.pairs {
-        if !options.edge_only {
-            yardstick.push(bench.yardstick().context("the yardstick")?);
-            show("yardstick", yardstick.last());
+        match options.against {
+            Base::Yardstick => base.push(bench.yardstick().context("the yardstick")?),
+            Base::OneShard => base.push(bench.edge(round, 1).context("the edge with one shard")?),
+            Base::Nothing => {}
         }
-        edge.push(bench.edge(round).context("the edge")?);
+        show(options.against.word(), base.last());
+        edge.push(bench.edge(round, options.shards).context("the edge")?);
         show("edge", edge.last());
     }
-    let ratios = edge.iter().zip(&yardstick).map(|(e, y)| e.cpu_us_per_frame / y.cpu_us_per_frame);
+    let ratios = edge.iter().zip(&base).map(|(e, b)| e.cpu_us_per_frame / b.cpu_us_per_frame);
     let comparison = Comparison {
         viewers: options.viewers,
         seconds: options.seconds,
         placement: options.placement,
         shards: options.shards,
         edge_arguments: options.edge_arg.clone(),
-        yardstick_median: medians(&yardstick),
+        against: options.against,
+        base_median: medians(&base),
         edge_median: medians(&edge),
         ratio: median(ratios.collect()),
-        yardstick,
+        base,
         edge,
     };
     println!("medians of {}:", options.pairs);
-    show("yardstick", comparison.yardstick_median.as_ref());
+    show(options.against.word(), comparison.base_median.as_ref());
     show("edge", comparison.edge_median.as_ref());
     if let Some(ratio) = comparison.ratio {
         println!("{:>10} {ratio:>12.2}", "ratio");
@@ -202,13 +229,13 @@ impl Bench<'_> {
         Ok(cost)
     }
 
-    fn edge(&self, round: u32) -> anyhow::Result<Cost> {
-        let folder = self.folder.join(format!("network-{round}"));
+    fn edge(&self, round: u32, shards: u32) -> anyhow::Result<Cost> {
+        let folder = self.folder.join(format!("network-{round}-{shards}"));
         let edges: &[&str] = match self.options.placement {
             Placement::Together => &["edge-a"],
             Placement::Diverse => &["edge-a", "edge-b"],
         };
-        let network = Network::start(&folder, self.setup(edges))?;
+        let network = Network::start(&folder, self.setup(edges, shards))?;
         for edge in edges {
             self.pin(&*network.node(edge)?)?;
         }
@@ -230,7 +257,7 @@ impl Bench<'_> {
         Ok(cost)
     }
 
-    fn setup(&self, edges: &[&str]) -> Setup {
+    fn setup(&self, edges: &[&str], shards: u32) -> Setup {
         let Pattern { fps, frame_bytes, group_ms } = self.options.pattern;
         let (fps, bytes, group) = (fps.to_string(), frame_bytes.to_string(), group_ms.to_string());
         let shape = [
@@ -245,7 +272,7 @@ impl Bench<'_> {
         ];
         let mut setup = Setup::default().source("origin-1", &[STREAM], &shape).edges(edges);
         // Above whatever is asked for: capacity is not what is measured.
-        let shards = format!("--shards={}", self.options.shards);
+        let shards = format!("--shards={shards}");
         let mut arguments = vec!["--capacity-legs=100000", "--log=warn,gibbon_edge=info", &shards];
         arguments.extend(self.options.edge_arg.iter().map(String::as_str));
         for edge in edges {
