@@ -35,7 +35,7 @@ struct Cli {
 enum Command {
     /// Publish streams to the network's edges
     Serve(Box<Serve>),
-    Measure(measure::Measure),
+    Measure(Box<measure::Measure>),
 }
 
 #[derive(clap::Args)]
