@@ -13,7 +13,7 @@ FAULTS ?= 2
 # Development builds can be killed at a named step; release builds refuse the feature.
 DEVELOPMENT := --workspace --features failpoints
 
-.PHONY: help demo test test-containers images measure soak reliability chaos fuzz model clean
+.PHONY: help demo test test-containers images performance measure soak reliability chaos fuzz model clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -41,6 +41,10 @@ test-containers: ## Stop, kill, cut off and replace edges in containers, under v
 
 images: ## Build the image of each process out of the sources; GIBBON_TAG=latest
 	scripts/containers images
+
+performance: ## Measure what it costs, beside the yardstick, into target/performance; PAIRS=7
+	@scripts/setup
+	scripts/performance
 
 measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
 	@scripts/setup
