@@ -301,16 +301,18 @@ impl Services {
         if let Some((why, _)) = &service.failed {
             return (ServiceState::Failed, Some(why.clone()));
         }
-        let (mut running, mut trouble) = (true, None);
+        let (mut running, mut lacking, mut trouble) = (true, false, None);
         for replica in service.replicas() {
             for (at, stream) in service.streams(replica).iter().enumerate() {
                 let instance = self.active(stream, replica);
                 running &= instance.is_some_and(Instance::is_running);
+                lacking |= instance.is_none();
                 let why = || instance.and_then(|instance| amiss(at, instance));
                 trouble = trouble.or_else(why);
             }
         }
-        let trouble = trouble.or_else(|| service.amiss.clone());
+        // What is lacking may have been brought by another service that shares it.
+        let trouble = trouble.or_else(|| service.amiss.clone().filter(|_| lacking));
         let published = self.published(service.stream()).next().is_some();
         match (published, trouble) {
             (true, None) if running || !service.whole => (ServiceState::Running, None),

@@ -125,6 +125,56 @@ impl Turmoil {
     }
 }
 
+/// Takes the steps, has all workers come back, and looks at what there is a while later.
+fn in_the_end(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut turmoil = Turmoil { scene: Scene::with(&WORKERS), services: Vec::new() };
+    for step in steps {
+        turmoil.take(step);
+    }
+    WORKERS.iter().for_each(|name| turmoil.revive(name));
+    // Longer than any worker is shunned, and any predecessor stays.
+    turmoil.scene.pass(50 * SECOND);
+    let services = turmoil.scene.network.manager.services();
+    let mut wanted = BTreeSet::new();
+    for service in &services {
+        if service.state == ServiceState::Failed {
+            continue;
+        }
+        prop_assert_eq!(service.state, ServiceState::Running, "{:?}", service);
+        for module in &service.modules {
+            prop_assert!(module.moving_to.is_none(), "{:?}", module);
+            let length = module.number as usize;
+            let components = service.components[..length].to_vec();
+            let chain = gibbon_components::Chain { source: service.source.clone(), components };
+            wanted.insert((module.worker.to_string(), chain.stream_of(module.replica).to_string()));
+        }
+        let replicas = if service.standby { 2 } else { 1 };
+        prop_assert_eq!(service.modules.len(), service.components.len() * replicas);
+    }
+    let told = turmoil.told();
+    let once: BTreeSet<_> = told.iter().cloned().collect();
+    prop_assert_eq!(once.len(), told.len(), "a worker makes a stream twice: {:?}", told);
+    prop_assert_eq!(once, wanted);
+    for service in services {
+        turmoil.end(service.service);
+    }
+    turmoil.scene.pass(SECOND);
+    prop_assert!(turmoil.told().is_empty());
+    let left = turmoil.scene.network.manager.streams();
+    prop_assert_eq!(left.len(), 1, "only what the origin publishes");
+    Ok(())
+}
+
+#[test]
+fn what_another_service_brings_back_is_not_amiss_any_more() {
+    let (alone, shared) =
+        (Step::Ask { list: 0, standby: false }, Step::Ask { list: 2, standby: true });
+    let before =
+        [Step::Drain(1), Step::Drain(2), Step::Ask { list: 1, standby: false }, Step::Pass(4)];
+    let after = [Step::Kill(0), alone, shared, Step::Pass(20)];
+    in_the_end([&before[..], &after].concat()).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -132,40 +182,6 @@ proptest! {
     fn what_is_asked_for_runs_in_the_end_and_nothing_else(
         steps in prop::collection::vec(step(), 1..24)
     ) {
-        let mut turmoil = Turmoil { scene: Scene::with(&WORKERS), services: Vec::new() };
-        for step in steps {
-            turmoil.take(step);
-        }
-        WORKERS.iter().for_each(|name| turmoil.revive(name));
-        // Longer than any worker is shunned, and any predecessor stays.
-        turmoil.scene.pass(50 * SECOND);
-        let services = turmoil.scene.network.manager.services();
-        let mut wanted = BTreeSet::new();
-        for service in &services {
-            if service.state == ServiceState::Failed {
-                continue;
-            }
-            prop_assert_eq!(service.state, ServiceState::Running, "{:?}", service);
-            for module in &service.modules {
-                prop_assert!(module.moving_to.is_none(), "{:?}", module);
-                let length = module.number as usize;
-                let components = service.components[..length].to_vec();
-                let chain = gibbon_components::Chain { source: service.source.clone(), components };
-                wanted.insert((module.worker.to_string(), chain.stream_of(module.replica).to_string()));
-            }
-            let replicas = if service.standby { 2 } else { 1 };
-            prop_assert_eq!(service.modules.len(), service.components.len() * replicas);
-        }
-        let told = turmoil.told();
-        let once: BTreeSet<_> = told.iter().cloned().collect();
-        prop_assert_eq!(once.len(), told.len(), "a worker makes a stream twice: {:?}", told);
-        prop_assert_eq!(once, wanted);
-        for service in services {
-            turmoil.end(service.service);
-        }
-        turmoil.scene.pass(SECOND);
-        prop_assert!(turmoil.told().is_empty());
-        let left = turmoil.scene.network.manager.streams();
-        prop_assert_eq!(left.len(), 1, "only what the origin publishes");
+        in_the_end(steps)?;
     }
 }
