@@ -5,6 +5,7 @@ pub mod client;
 pub mod drain;
 pub mod failpoint;
 pub mod grant;
+mod joining;
 pub mod link;
 pub mod metrics;
 pub mod node;
@@ -18,3 +19,4 @@ pub mod work;
 
 pub use address::HostAddress;
 pub use grant::{Grant, GrantError, GrantSigner, GrantVerifier};
+pub use joining::Joining;

@@ -19,7 +19,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context;
 use clap::Parser;
 use gibbon_control::{
-    HostAddress,
+    Joining,
     drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
@@ -42,24 +42,11 @@ struct Options {
     /// UDP address to serve viewers and other edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4483")]
     listen: SocketAddr,
-    /// Where others reach this edge, if not where it listens; a name is looked up at each registration
-    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
-    advertise: Option<HostAddress>,
-    /// The coordinator's control address; a name is looked up at each connection
-    #[arg(
-        long,
-        env = "GIBBON_COORDINATOR",
-        default_value = "127.0.0.1:4481",
-        value_name = "HOST[:PORT]"
-    )]
-    coordinator: HostAddress,
+    #[command(flatten)]
+    joining: Joining,
     /// Origin to pull from when the coordinator names none, as ID@ADDRESS; may be repeated
     #[arg(long, env = "GIBBON_UPSTREAM", value_name = "ID@ADDRESS", value_parser = upstream)]
     upstream: Vec<NodeAddress>,
-    /// Folder with the network's certificates; development ones are made on first use
-    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
-    certs: PathBuf,
     /// The coordinator's public key, which grants are checked with [default: grants.pub in --certs]
     #[arg(long, env = "GIBBON_GRANT_KEY", value_name = "FILE")]
     grant_key: Option<PathBuf>,
@@ -134,7 +121,7 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
     let signals = process::stop_signals();
     let monitor = options.common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Edge };
-    let certificates = Certificates::in_folder(&options.certs);
+    let certificates = Certificates::in_folder(&options.joining.certs);
     let endpoints = Endpoint::sharded(&certificates, &identity, options.listen, &runtimes)?;
     let endpoint = endpoints[0].clone();
     let shards = runtimes.into_iter().map(Shard::on).collect();
@@ -157,8 +144,7 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
         capacity_kbps: options.capacity_kbps,
         worker: None,
     };
-    let registration =
-        link::Registration::new(options.coordinator, register).advertising(options.advertise);
+    let registration = options.joining.registration(register);
     let reporting = edge.clone();
     let link = link::start(endpoint, registration, move || reporting.report());
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));

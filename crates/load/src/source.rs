@@ -4,11 +4,11 @@
 mod pattern;
 mod server;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::Context;
 use gibbon_control::{
-    HostAddress, link,
+    Joining, link,
     node::{FromNode, NodeAddress},
     process::{self, Common},
 };
@@ -41,21 +41,8 @@ pub struct Options {
     /// UDP address to serve edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4482")]
     listen: SocketAddr,
-    /// Where edges reach this source, if not where it listens; a name is looked up at each registration
-    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
-    advertise: Option<HostAddress>,
-    /// The coordinator's control address; a name is looked up at each connection
-    #[arg(
-        long,
-        env = "GIBBON_COORDINATOR",
-        default_value = "127.0.0.1:4481",
-        value_name = "HOST[:PORT]"
-    )]
-    coordinator: HostAddress,
-    /// Folder with the network's certificates; development ones are made on first use
-    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
-    certs: PathBuf,
+    #[command(flatten)]
+    joining: Joining,
     /// Stream to publish; may be repeated
     #[arg(long, value_name = "NAME", required = true)]
     stream: Vec<StreamName>,
@@ -111,8 +98,11 @@ pub fn run(options: Options, common: &Common) -> anyhow::Result<ExitCode> {
 async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
     let monitor = common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Origin };
-    let endpoint =
-        Endpoint::node(&Certificates::in_folder(&options.certs), &identity, options.listen)?;
+    let endpoint = Endpoint::node(
+        &Certificates::in_folder(&options.joining.certs),
+        &identity,
+        options.listen,
+    )?;
     let bound = endpoint.local_address()?;
     let shape = options.shape();
     let streams = options.stream.iter().map(|stream| publish(shape, stream));
@@ -126,8 +116,7 @@ async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
         capacity_kbps: None,
         worker: None,
     };
-    let registration =
-        link::Registration::new(options.coordinator, register).advertising(options.advertise);
+    let registration = options.joining.registration(register);
     let reporting = server.clone();
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // What the coordinator tells everybody is read and left.

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use gibbon_codec::{Bitrate, CoderConfig, Preset, Secondary};
 use gibbon_control::{
-    HostAddress, link,
+    Joining, link,
     node::{FromNode, Location, NodeAddress},
     process::{self, Common},
 };
@@ -47,18 +47,8 @@ struct Serve {
     /// UDP address to serve edges on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4482")]
     listen: SocketAddr,
-    /// Where edges reach this origin, if not where it listens; a name is looked up at each registration
-    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
-    advertise: Option<HostAddress>,
-    /// The coordinator's control address; a name is looked up at each connection
-    #[arg(
-        long,
-        env = "GIBBON_COORDINATOR",
-        default_value = "127.0.0.1:4481",
-        value_name = "HOST[:PORT]"
-    )]
-    coordinator: HostAddress,
+    #[command(flatten)]
+    joining: Joining,
     /// Stream to publish, as NAME=MEDIA[,CAPTIONS.vtt]; MEDIA is any file (looped) or URL that FFmpeg opens; may be repeated
     #[arg(long, env = "GIBBON_STREAM", value_name = "NAME=MEDIA", required = true)]
     stream: Vec<SourceSpec>,
@@ -92,9 +82,6 @@ struct Serve {
     /// Write the hash of each full-quality frame, by media time, as decoded here (one stream only)
     #[arg(long, value_name = "FILE")]
     framehash: Option<PathBuf>,
-    /// Folder with the network's certificates; development ones are made on first use
-    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
-    certs: PathBuf,
     /// Where this origin stands, as LATITUDE,LONGITUDE in degrees
     #[arg(long, env = "GIBBON_LOCATION", value_name = "LAT,LON", allow_hyphen_values = true)]
     location: Option<Location>,
@@ -155,7 +142,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     }
     let monitor = options.common.monitor().await?;
     let identity = Identity { id: options.id.clone(), role: Role::Origin };
-    let certificates = Certificates::in_folder(&options.certs);
+    let certificates = Certificates::in_folder(&options.joining.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
     let (failed, mut failures) = tokio::sync::mpsc::channel(1);
@@ -175,8 +162,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
         capacity_kbps: None,
         worker: None,
     };
-    let registration =
-        link::Registration::new(options.coordinator, register).advertising(options.advertise);
+    let registration = options.joining.registration(register);
     let reporting = origin.clone();
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // An origin takes no orders: what the coordinator tells everybody is read and left.

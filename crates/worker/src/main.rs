@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use gibbon_components::catalogue;
 use gibbon_control::{
-    HostAddress,
+    Joining,
     drain::End,
     link,
     node::{Draining, FromNode, Location, NodeAddress},
@@ -60,18 +60,8 @@ struct Run {
     /// UDP address to serve edges and other workers on; port 0 picks a free one
     #[arg(long, env = "GIBBON_LISTEN", default_value = "0.0.0.0:4484")]
     listen: SocketAddr,
-    /// Where others reach this worker, if not where it listens; a name is looked up at each registration
-    /// [default: where it listens, on the interface that leads to the coordinator if that is every one]
-    #[arg(long, env = "GIBBON_ADVERTISE", value_name = "HOST[:PORT]")]
-    advertise: Option<HostAddress>,
-    /// The coordinator's control address; a name is looked up at each connection
-    #[arg(
-        long,
-        env = "GIBBON_COORDINATOR",
-        default_value = "127.0.0.1:4481",
-        value_name = "HOST[:PORT]"
-    )]
-    coordinator: HostAddress,
+    #[command(flatten)]
+    joining: Joining,
     /// Processor cores that components may keep busy [default: all of the machine]
     #[arg(long, env = "GIBBON_CORES", value_parser = cores)]
     cores: Option<f64>,
@@ -98,9 +88,6 @@ struct Run {
         value_name = "FILE"
     )]
     font: PathBuf,
-    /// Folder with the network's certificates; development ones are made on first use
-    #[arg(long, env = "GIBBON_CERTS", default_value = "certs", value_name = "DIR")]
-    certs: PathBuf,
     /// Where this worker stands, as LATITUDE,LONGITUDE in degrees
     #[arg(long, env = "GIBBON_LOCATION", value_name = "LAT,LON", allow_hyphen_values = true)]
     location: Option<Location>,
@@ -181,7 +168,7 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
         tracing::warn!(%font, "no such font: components that write into pictures will fail; see --font");
     }
     let identity = Identity { id: options.id.clone(), role: Role::Worker };
-    let certificates = Certificates::in_folder(&options.certs);
+    let certificates = Certificates::in_folder(&options.joining.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
     let machine = machine(&options);
@@ -194,8 +181,7 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
         capacity_kbps: None,
         worker: Some(offer),
     };
-    let registration =
-        link::Registration::new(options.coordinator, register).advertising(options.advertise);
+    let registration = options.joining.registration(register);
     let reporting = worker.clone();
     let link = link::start(endpoint.clone(), registration, move || reporting.report());
     worker.start(link.to_coordinator, link.from_coordinator);
