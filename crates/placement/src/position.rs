@@ -13,6 +13,11 @@ impl Kilometres {
     pub fn as_f64(self) -> f64 {
         self.0
     }
+
+    /// The same in metres.
+    pub fn metres(self) -> f64 {
+        self.0 * 1000.0
+    }
 }
 
 impl fmt::Display for Kilometres {
@@ -103,7 +108,7 @@ mod tests {
             let from = Position::new(latitude, longitude);
             let there = from.moved([east, north]);
             let went = east.hypot(north);
-            prop_assert!((from.distance(there).as_f64() * 1000.0 - went).abs() < 0.01 + went * 1e-6);
+            prop_assert!((from.distance(there).metres() - went).abs() < 0.01 + went * 1e-6);
             let [e, n] = from.towards(there);
             prop_assert!((e - east).hypot(n - north) <= 1.0 + went * 0.03, "{e} {n}");
         }

@@ -5,5 +5,5 @@ mod motion;
 mod record;
 
 pub use load::{Forecast, Load};
-pub use motion::{Fix, Metres, Motion, Predicted, Unlikely};
+pub use motion::{Fix, Metres, Motion, Predicted, Speed, Unlikely};
 pub use record::{Errors, Record};

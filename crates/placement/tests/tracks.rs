@@ -54,7 +54,7 @@ fn on_real_tracks_half_a_minute_ahead_is_nearer_than_staying_put_and_about_as_ne
         assert!(errors.predicted < better_than * errors.naive, "{name}: {errors:?}");
         let off = said.iter().filter_map(|(at, said)| {
             let fix = track.iter().find(|fix| fix.at >= *at && fix.at.since(*at) <= CLOSE)?;
-            Some(said.position.distance(fix.position).as_f64() * 1000.0 / said.uncertainty)
+            Some(said.position.distance(fix.position).metres() / said.uncertainty)
         });
         let off: Vec<_> = off.collect();
         let within = off.iter().filter(|off| **off < 3.0).count() as f64 / off.len() as f64;

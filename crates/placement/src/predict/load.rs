@@ -1,8 +1,8 @@
 //! How loaded a node will be: by its trend, or by a season that is found in its own past.
 //!
 //! There is nothing to fit. Every period that might be there is an expert of its own, which says that what was one
-//! period ago comes again; all are scored against what comes, as is an expert that knows nothing but the trend. So
-//! a season is found after two of its cycles, whatever its length, and lost again when it ends.
+//! period ago comes again; all are scored against what comes, as are three that know of no season. So a season is
+//! found after two of its cycles, whatever its length, and lost again when it ends.
 //!
 //! The past is kept at several resolutions, each four times as coarse as the one before and just as long.
 
@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use gibbon_media::MediaTime;
 
-use super::record::{Errors, Record};
+use super::record::{COMPARED_AT, Errors, Record};
 
 /// The finest resolution.
 const FINEST: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ const DAMPED: f64 = 0.98;
 const BREAK: Duration = Duration::from_secs(30);
 /// … and one longer than this, of all.
 const FORGOTTEN: Duration = Duration::from_secs(86_400);
-/// How far ahead predictions are made to be compared with what comes.
-const COMPARED_AT: Duration = Duration::from_secs(30);
+/// Times that are looked at for the highest load.
+const PEAK_LOOKS: u32 = 32;
 
 /// What a load will be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,32 +157,38 @@ impl Load {
 
     /// What the load will be at `then`.
     pub fn forecast(&self, then: MediaTime) -> Forecast {
+        self.forecast_by(self.season().as_ref(), then)
+    }
+
+    fn forecast_by(&self, season: Option<&Season<'_>>, then: MediaTime) -> Forecast {
         let ahead = then.since(self.at);
-        let trend = self.trend.ahead(ahead.as_secs_f64() / FINEST.as_secs_f64());
-        let best =
-            self.levels.iter().filter_map(Level::season).min_by(|a, b| a.gain.total_cmp(&b.gain));
-        let seen = best.and_then(|season| {
-            let load = season.level.periodic(season.lag, ahead)?;
-            let deviation = season.square.sqrt();
-            Some(Forecast { load, deviation, period: Some(season.level.step * season.lag as u32) })
-        });
-        seen.unwrap_or_else(|| {
-            // Scored at a distance of AHEAD steps of each resolution: the one that is closest to what is asked.
-            let distance = |level: &&Level| {
-                (level.step * AHEAD as u32).as_secs_f64().ln() - ahead.as_secs_f64().max(1.0).ln()
-            };
-            let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
-            let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
-            let deviation = near.map_or(f64::INFINITY, |level| level.plain[0].square.sqrt());
-            Forecast { load: trend, deviation, period: None }
-        })
+        season.and_then(|season| season.forecast(ahead)).unwrap_or_else(|| self.go_on(ahead))
+    }
+
+    /// The most convincing period of all resolutions.
+    fn season(&self) -> Option<Season<'_>> {
+        self.levels.iter().filter_map(Level::season).min_by(|a, b| a.gain.total_cmp(&b.gain))
+    }
+
+    /// What the load will be if its trend goes on.
+    fn go_on(&self, ahead: Duration) -> Forecast {
+        // Scored at a distance of AHEAD steps of each resolution: the one that is closest to what is asked.
+        let distance = |level: &&Level| {
+            (level.step * AHEAD as u32).as_secs_f64().ln() - ahead.as_secs_f64().max(1.0).ln()
+        };
+        let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
+        let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
+        let deviation = near.map_or(f64::INFINITY, |level| level.plain[0].square.sqrt());
+        let load = self.trend.ahead(ahead.as_secs_f64() / FINEST.as_secs_f64());
+        Forecast { load, deviation, period: None }
     }
 
     /// The highest load until `then`, and when.
     pub fn peak(&self, then: MediaTime) -> (MediaTime, Forecast) {
         let span = then.since(self.at);
         let at = |n: u32| self.at + span * n / PEAK_LOOKS;
-        let looks = (1..=PEAK_LOOKS).map(|n| (at(n), self.forecast(at(n))));
+        let season = self.season();
+        let looks = (1..=PEAK_LOOKS).map(|n| (at(n), self.forecast_by(season.as_ref(), at(n))));
         let highest = looks.max_by(|(_, a), (_, b)| a.load.total_cmp(&b.load));
         highest.unwrap_or_else(|| (then, self.forecast(then)))
     }
@@ -193,9 +199,6 @@ impl Load {
     }
 }
 
-/// Times that are looked at for the highest load.
-const PEAK_LOOKS: u32 = 32;
-
 /// A period that is there.
 struct Season<'a> {
     level: &'a Level,
@@ -203,6 +206,15 @@ struct Season<'a> {
     square: f64,
     /// Its errors over those of the best who know of none.
     gain: f64,
+}
+
+impl Season<'_> {
+    /// `None` where too little of its past is kept.
+    fn forecast(&self, ahead: Duration) -> Option<Forecast> {
+        let load = self.level.periodic(self.lag, ahead)?;
+        let period = self.level.step * self.lag as u32;
+        Some(Forecast { load, deviation: self.square.sqrt(), period: Some(period) })
+    }
 }
 
 impl Level {
@@ -273,11 +285,8 @@ impl Level {
         let phase = ahead.rem_euclid(lag as f64);
         let (whole, part) = (phase.floor(), phase.fract());
         // The newest step is that of now: `lag + 1` steps back is the same time one period ago.
-        let at = |steps: f64| {
-            let back = (lag as f64 - steps).max(0.0) as usize + 1;
-            self.ago(back.max(1))
-        };
-        let (from, to) = (at(whole)?, at(whole + 1.0).or_else(|| at(whole))?);
+        let at = |steps: f64| self.ago((lag as f64 - steps).max(0.0) as usize + 1);
+        let (from, to) = (at(whole)?, at(whole + 1.0)?);
         let otherwise = self.ago(1)? - self.ago(lag + 1)?;
         Some(from + part * (to - from) + LASTS * otherwise)
     }

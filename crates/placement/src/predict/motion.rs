@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use gibbon_media::MediaTime;
 
-use super::record::{Errors, Record};
+use super::record::{COMPARED_AT, Errors, Record};
 use crate::Position;
 
-/// Metres, or where it says so metres per second.
+/// Metres over ground.
 pub type Metres = f64;
+/// Metres per second.
+pub type Speed = f64;
 
 /// Accelerations, as a spectral density in m²/s³: 2 m/s² that last for a second.
 const ACCELERATION: f64 = 4.0;
@@ -28,17 +30,15 @@ const TURNS_AFTER: f64 = 60.0;
 const BEST_ACCURACY: Metres = 3.0;
 /// … and no worse: beyond it, it says nothing.
 const WORST_ACCURACY: Metres = 50_000.0;
-/// How fast anything that watches a stream moves, in m/s: an airliner with the wind.
-const FASTEST: Metres = 350.0;
+/// How fast anything that watches a stream moves: an airliner with the wind.
+const FASTEST: Speed = 350.0;
 /// A fix further off than this many standard deviations is taken for an error …
 const GATE: f64 = 5.0;
 /// … but if so many in a row are, the client is indeed elsewhere.
 const BELIEVED_AFTER: u32 = 3;
 /// After so long without a fix nothing is known any more.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// How far ahead predictions are made to be compared with what comes.
-const COMPARED_AT: Duration = Duration::from_secs(30);
-/// How close to that a fix must come.
+/// How close a fix must come to the time of a prediction, to be compared with it.
 const COMPARED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A client says where it is.
@@ -80,8 +80,8 @@ pub enum Unlikely {
 pub struct Motion {
     at: MediaTime,
     position: Position,
-    /// Eastward and northward, in m/s.
-    velocity: [Metres; 2],
+    /// Eastward and northward.
+    velocity: [Speed; 2],
     covariance: Covariance,
     /// How far off predictions were, over how far they should have been: mean square.
     surprise: f64,
@@ -130,7 +130,7 @@ impl Motion {
         }
         let reach =
             FASTEST * elapsed.as_secs_f64() + GATE * (accuracy + self.covariance.position.sqrt());
-        let moved = self.position.distance(fix.position).as_f64() * 1000.0;
+        let moved = self.position.distance(fix.position).metres();
         let ahead = self.ahead(elapsed);
         let spread = ahead.covariance.position + accuracy.powi(2);
         let [east, north] = ahead.position.towards(fix.position);
@@ -142,8 +142,7 @@ impl Motion {
             }
             return Err(Unlikely::TooFar);
         }
-        let off =
-            |said: &Predicted, truth: &Position| said.position.distance(*truth).as_f64() * 1000.0;
+        let off = |said: &Predicted, truth: &Position| said.position.distance(*truth).metres();
         for (said, off) in self.record.compare(fix.at, &fix.position, COMPARED_WITHIN, off) {
             // Of two axes, each is off by one standard deviation in the mean.
             let square = (off / said.uncertainty).powi(2) / 2.0;
@@ -186,14 +185,9 @@ impl Motion {
         Predicted { position: ahead.position, uncertainty }
     }
 
-    /// How fast it moves, in m/s.
-    pub fn speed(&self) -> Metres {
+    /// How fast it moves.
+    pub fn speed(&self) -> Speed {
         self.velocity[0].hypot(self.velocity[1])
-    }
-
-    /// When it was heard last.
-    pub fn heard(&self) -> MediaTime {
-        self.at
     }
 
     /// How far off predictions of 30 s were, in metres.
@@ -226,7 +220,7 @@ impl Motion {
 /// What is known of a later time.
 struct Ahead {
     position: Position,
-    velocity: [Metres; 2],
+    velocity: [Speed; 2],
     covariance: Covariance,
 }
 
@@ -257,7 +251,7 @@ mod tests {
     }
 
     /// Drives for `seconds` with fixes that are off by a few metres.
-    fn driven(velocity: [Metres; 2], seconds: u64) -> Motion {
+    fn driven(velocity: [Speed; 2], seconds: u64) -> Motion {
         let at = |second: u64| {
             let noise = |n: u64| ((n * 7919) % 11) as f64 - 5.0;
             let t = second as f64;
@@ -275,7 +269,7 @@ mod tests {
         assert!((18.0..23.0).contains(&motion.speed()), "{}", motion.speed());
         let then = motion.predict(START + Duration::from_secs(150));
         let truth = munich().moved([20.0 * 150.0, -10.0 * 150.0]);
-        let off = then.position.distance(truth).as_f64() * 1000.0;
+        let off = then.position.distance(truth).metres();
         assert!(off < 3.0 * then.uncertainty && off < 250.0, "{off} m, ±{}", then.uncertainty);
         let errors = motion.errors();
         assert!(errors.compared > 60 && errors.predicted * 2.5 < errors.naive, "{errors:?}");

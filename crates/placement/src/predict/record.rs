@@ -4,6 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use gibbon_media::MediaTime;
 
+/// How far ahead predictors say what is compared with what comes.
+pub(super) const COMPARED_AT: Duration = Duration::from_secs(30);
 /// Predictions that wait for their time; beyond that the oldest is given up.
 const MAX_WAITING: usize = 64;
 /// How much the newest error counts in the means.
