@@ -59,14 +59,14 @@ async fn the_page_says_what_the_documentation_says_and_counts_what_happens() {
     let viewer = network.viewer(&edge, 1, 5).await;
     let (mut zero, one) = (viewer.leg(Zero).await.unwrap(), viewer.leg(One).await.unwrap());
     zero.brings_more().await;
-    let before = shows(address, "the coordinator", |page| {
+    let before = shows(address, "a coordinator, and two legs that are fed", |page| {
         page.value("gibbon_coordinator_connected", &[]) == Some(1.0)
+            && page.value("gibbon_edge_legs", &[]) == Some(2.0)
+            && page.value("gibbon_upstreams", &[("state", "fed")]) == Some(2.0)
     });
     let before = before.await;
     before.check_documented(DOCUMENT, &["Every process", "Every node", "Edge"]);
-    assert_eq!(before.value("gibbon_edge_legs", &[]), Some(2.0));
     assert_eq!(before.value("gibbon_edge_viewer_connections", &[]), Some(1.0));
-    assert_eq!(before.value("gibbon_upstreams", &[("state", "fed")]), Some(2.0));
     let received = |page: &Read| {
         let studio = [("source", "studio"), ("description", "0")];
         page.value("gibbon_upstream_received_bytes_total", &studio).unwrap()

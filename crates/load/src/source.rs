@@ -13,14 +13,14 @@ use gibbon_control::{
     process::{self, Common},
 };
 use gibbon_media::{
-    Frame, FrameRate, GroupHeader, MediaTime, NodeId, ProducerId, Role, Scheme, StreamName,
+    Frame, FrameRate, GroupGrid, GroupHeader, MediaTime, NodeId, ProducerId, Role, Scheme,
+    StreamName,
 };
 use gibbon_net::{
     Certificates, Endpoint, Identity,
     cache::{Push, Tracks},
     close,
     publish::Subscribers,
-    wire::GroupStart,
 };
 
 pub use pattern::{Item, Pattern, Shape};
@@ -143,7 +143,7 @@ fn publish(shape: Shape, stream: &StreamName) -> anyhow::Result<Published> {
     thread::Builder::new().name(format!("source {stream}")).spawn(move || {
         for item in pattern {
             wait_until(item.time);
-            publisher.put(&item, grids[item.description.index()].start_of(item.group));
+            publisher.put(&item, grids[item.description.index()]);
         }
     })?;
     Ok(Published { catalog, tracks })
@@ -157,7 +157,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn put(&mut self, item: &Item, base: MediaTime) {
+    fn put(&mut self, item: &Item, grid: GroupGrid) {
         let now = process::now();
         let began = &mut self.began[item.description.index()][item.medium.index()];
         if item.index == 0 {
@@ -170,7 +170,7 @@ impl Publisher {
             published_us: *began,
         };
         let tracks = &self.tracks[item.description.index()];
-        let group = match tracks.admit(&GroupStart { subscription: 0, header, base, first: 0 }) {
+        let group = match tracks.begin(grid, header) {
             Ok(group) => group,
             Err(why) => return tracing::warn!(group = %item.group, %why, "not published"),
         };
@@ -181,7 +181,7 @@ impl Publisher {
             tracing::warn!(group = %item.group, "frame not published: the group is full");
         }
         if item.last {
-            group.complete(item.index + 1);
+            tracks.complete(&group, item.index + 1);
         }
     }
 }

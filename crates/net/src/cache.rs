@@ -9,7 +9,7 @@ mod unread;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -22,7 +22,7 @@ pub use mirror::mirror;
 use tokio::sync::{Notify, futures::Notified};
 pub use unread::Unread;
 
-use crate::wire::{GroupStart, encode_frame};
+use crate::{lock, wire::encode_frame};
 
 /// Groups kept of each track: enough to start a viewer at any playout delay up to this many groups.
 pub const MAX_GROUPS: usize = 6;
@@ -52,8 +52,7 @@ impl Tracks {
     /// Begins a group, or takes it up again, whose frames' times count from its start in `grid`: what a
     /// producer does.
     pub fn begin(&self, grid: GroupGrid, header: GroupHeader) -> Result<Arc<Group>, Refusal> {
-        let base = grid.start_of(header.group);
-        self.admit(&GroupStart { subscription: 0, header, base, first: 0 })
+        self.admit(header, grid.start_of(header.group))
     }
 
     /// The ring of `medium`.
@@ -61,12 +60,12 @@ impl Tracks {
         &self.rings[medium.index()]
     }
 
-    /// Takes in the start of a group: the group to push its frames to. The same copy again gives the
-    /// same group, so that a second upstream can go on where a first broke off.
-    pub fn admit(&self, start: &GroupStart) -> Result<Arc<Group>, Refusal> {
-        let (group, new) = self.ring(start.header.medium).admit(start, &self.bells)?;
+    /// Takes in a group whose frames' times count from `base`: what to push its frames to. The same copy again
+    /// gives the same group, so that a second upstream can go on where a first broke off.
+    pub fn admit(&self, header: GroupHeader, base: MediaTime) -> Result<Arc<Group>, Refusal> {
+        let (group, new) = self.ring(header.medium).admit(header, base)?;
         if new {
-            self.live.fetch_max(start.base.0, Ordering::Relaxed);
+            self.live.fetch_max(base.0, Ordering::Relaxed);
             self.begun.fetch_add(1, Ordering::Release);
             self.began.notify_waiters();
             self.bells.ring();
@@ -91,6 +90,13 @@ impl Tracks {
             self.bells.ring();
         }
         push
+    }
+
+    /// No frame follows the `frames` first ones of a group that was admitted. Ignored unless all of them are here.
+    pub fn complete(&self, group: &Group, frames: u32) {
+        if group.complete(frames) {
+            self.bells.ring();
+        }
     }
 
     /// The newest media time known.
@@ -141,15 +147,15 @@ pub enum Refusal {
 
 impl Ring {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Group>>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.groups)
     }
 
     /// The group, and whether it is new.
-    fn admit(&self, start: &GroupStart, bells: &Arc<Bells>) -> Result<(Arc<Group>, bool), Refusal> {
+    fn admit(&self, header: GroupHeader, base: MediaTime) -> Result<(Arc<Group>, bool), Refusal> {
         let mut groups = self.lock();
-        let at = groups.partition_point(|g| g.header.group < start.header.group);
-        if let Some(held) = groups.get(at).filter(|g| g.header.group == start.header.group) {
-            return if held.header.producer == start.header.producer {
+        let at = groups.partition_point(|g| g.header.group < header.group);
+        if let Some(held) = groups.get(at).filter(|g| g.header.group == header.group) {
+            return if held.header.producer == header.producer {
                 Ok((held.clone(), false))
             } else {
                 Err(Refusal::OtherProducer)
@@ -158,7 +164,7 @@ impl Ring {
         if at == 0 && groups.len() == MAX_GROUPS {
             return Err(Refusal::TooOld);
         }
-        let group = Arc::new(Group::new(start, bells.clone()));
+        let group = Arc::new(Group::new(header, base));
         groups.insert(at, group.clone());
         if groups.len() > MAX_GROUPS
             && let Some(oldest) = groups.pop_front()
@@ -200,7 +206,6 @@ pub struct Group {
     state: Mutex<State>,
     changed: Notify,
     evicted: Notify,
-    bells: Arc<Bells>,
 }
 
 #[derive(Debug, Default)]
@@ -273,19 +278,18 @@ pub enum Read {
 }
 
 impl Group {
-    fn new(start: &GroupStart, bells: Arc<Bells>) -> Self {
+    fn new(header: GroupHeader, base: MediaTime) -> Self {
         Self {
-            header: start.header,
-            base: start.base,
+            header,
+            base,
             state: Mutex::default(),
             changed: Notify::new(),
             evicted: Notify::new(),
-            bells,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Appends the frame at `index`, if it is the next.
@@ -307,15 +311,16 @@ impl Group {
         Push::New
     }
 
-    /// No frame follows the `frames` first ones. Ignored unless all of them are here.
-    pub fn complete(&self, frames: u32) {
+    /// Whether it is complete by that, and was not before.
+    fn complete(&self, frames: u32) -> bool {
         let mut state = self.lock();
-        if state.end == End::Open && state.frames.len() == frames as usize {
+        let completes = state.end == End::Open && state.frames.len() == frames as usize;
+        if completes {
             state.end = End::Complete;
             drop(state);
             self.changed.notify_waiters();
-            self.bells.ring();
         }
+        completes
     }
 
     /// Frees the frames: whoever still holds the group, such as a subscriber that does not read, must
@@ -358,11 +363,6 @@ impl Group {
         self.lock().end == End::Evicted
     }
 
-    /// Frames held so far.
-    pub fn frames(&self) -> u32 {
-        self.lock().frames.len() as u32
-    }
-
     /// Whether all its frames are here.
     pub fn is_complete(&self) -> bool {
         self.lock().end == End::Complete
@@ -384,18 +384,14 @@ mod tests {
 
     use super::*;
 
-    fn start(group: u64, producer: u64) -> GroupStart {
-        GroupStart {
-            subscription: 0,
-            header: GroupHeader {
-                medium: Medium::Video,
-                group: GroupId(group),
-                producer: ProducerId(producer),
-                published_us: 0,
-            },
-            base: MediaTime(group * 1000),
-            first: 0,
-        }
+    fn admit(tracks: &Tracks, group: u64, producer: u64) -> Result<Arc<Group>, Refusal> {
+        let header = GroupHeader {
+            medium: Medium::Video,
+            group: GroupId(group),
+            producer: ProducerId(producer),
+            published_us: 0,
+        };
+        tracks.admit(header, MediaTime(group * 1000))
     }
 
     fn frame(time: u64) -> Frame {
@@ -405,15 +401,15 @@ mod tests {
     #[test]
     fn a_second_upstream_goes_on_where_the_first_broke_off() {
         let tracks = Tracks::default();
-        let first = tracks.admit(&start(1, 7)).unwrap();
+        let first = admit(&tracks, 1, 7).unwrap();
         assert_eq!(tracks.push(&first, 0, frame(1000)), Push::New);
-        let second = tracks.admit(&start(1, 7)).unwrap();
+        let second = admit(&tracks, 1, 7).unwrap();
         assert_eq!(tracks.push(&second, 0, frame(1000)), Push::Duplicate);
         assert_eq!(tracks.push(&second, 2, frame(1002)), Push::Refused, "a hole");
         assert_eq!(tracks.push(&second, 1, frame(1001)), Push::New);
-        second.complete(3);
+        tracks.complete(&second, 3);
         assert!(!first.is_complete(), "a frame is missing");
-        second.complete(2);
+        tracks.complete(&second, 2);
         assert!(matches!(first.read(2, &mut Vec::new(), CachedFrame::frame), Read::Complete));
         assert_eq!(tracks.live(), MediaTime(1001));
     }
@@ -421,7 +417,7 @@ mod tests {
     #[test]
     fn a_frame_is_read_as_it_was_pushed() {
         let tracks = Tracks::default();
-        let group = tracks.admit(&start(1, 7)).unwrap();
+        let group = admit(&tracks, 1, 7).unwrap();
         tracks.push(&group, 0, frame(1040));
         let mut frames = Vec::new();
         assert!(matches!(group.read(0, &mut frames, CachedFrame::frame), Read::Frames(1)));
@@ -431,20 +427,20 @@ mod tests {
     #[test]
     fn two_producers_are_never_joined_within_a_group() {
         let tracks = Tracks::default();
-        tracks.admit(&start(1, 7)).unwrap();
-        assert_eq!(tracks.admit(&start(1, 8)).unwrap_err(), Refusal::OtherProducer);
-        assert!(tracks.admit(&start(2, 8)).is_ok(), "the next group is free to be another's");
+        admit(&tracks, 1, 7).unwrap();
+        assert_eq!(admit(&tracks, 1, 8).unwrap_err(), Refusal::OtherProducer);
+        assert!(admit(&tracks, 2, 8).is_ok(), "the next group is free to be another's");
     }
 
     #[test]
     fn the_ring_keeps_the_newest_groups_and_evicts_the_oldest() {
         let tracks = Tracks::default();
-        let oldest = tracks.admit(&start(10, 7)).unwrap();
+        let oldest = admit(&tracks, 10, 7).unwrap();
         for group in 11..=10 + MAX_GROUPS as u64 {
-            tracks.admit(&start(group, 7)).unwrap();
+            admit(&tracks, group, 7).unwrap();
         }
         assert!(oldest.is_evicted());
-        assert_eq!(tracks.admit(&start(9, 7)).unwrap_err(), Refusal::TooOld);
+        assert_eq!(admit(&tracks, 9, 7).unwrap_err(), Refusal::TooOld);
         let held = tracks.ring(Medium::Video).groups();
         assert_eq!(held.len(), MAX_GROUPS);
         assert!(held.is_sorted_by_key(|g| g.header.group));
@@ -454,11 +450,11 @@ mod tests {
     fn heavy_and_light_groups_count_alike_in_the_mean() {
         let tracks = Tracks::default();
         let add = |group: u64, bytes, complete| {
-            let held = tracks.admit(&start(group, 7)).unwrap();
+            let held = admit(&tracks, group, 7).unwrap();
             let payload = Bytes::from(vec![0; bytes]);
             tracks.push(&held, 0, Frame { time: MediaTime(0), flags: FrameFlags::NONE, payload });
             if complete {
-                held.complete(1);
+                tracks.complete(&held, 1);
             }
         };
         let mean = || tracks.ring(Medium::Video).mean_group_bytes();
@@ -476,7 +472,7 @@ mod tests {
     #[test]
     fn a_group_is_bounded_in_bytes() {
         let tracks = Tracks::default();
-        let group = tracks.admit(&start(1, 7)).unwrap();
+        let group = admit(&tracks, 1, 7).unwrap();
         let big = Bytes::from(vec![0; MAX_GROUP_BYTES]);
         let frame = |payload| Frame { time: MediaTime(0), flags: FrameFlags::NONE, payload };
         assert_eq!(tracks.push(&group, 0, frame(big)), Push::New);

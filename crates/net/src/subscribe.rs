@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use quinn::RecvStream;
 use tokio::sync::mpsc;
 
 use crate::{
-    close,
+    close, lock,
     message::{self, MessageError, Receiver, Sender},
     wire::{
         Accepted, FrameDecoder, GroupStart, MAX_FRAME, MAX_MESSAGE, Malformed, MessageDecoder,
@@ -70,7 +70,7 @@ impl Link {
     }
 
     fn routes(&self) -> MutexGuard<'_, Routes> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.routes)
     }
 
     async fn run(self: Arc<Self>) {

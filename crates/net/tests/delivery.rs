@@ -75,7 +75,7 @@ fn push_of(
         tracks.push(&held, index, Frame { time, flags: FrameFlags::PRIMARY, payload });
     }
     if complete {
-        held.complete(frames.end);
+        tracks.complete(&held, frames.end);
     }
     Arc::downgrade(&held)
 }

@@ -180,7 +180,7 @@ fn put(catalog: &Catalog, tracks: &[Arc<Tracks>; 2], coded: Coded) {
         }
     }
     if coded.group_end {
-        group.complete(frames);
+        tracks.complete(&group, frames);
     }
 }
 

@@ -12,6 +12,7 @@ use gibbon_media::{Frame, GroupId, MediaTime};
 use gibbon_net::{
     cache::Push,
     subscribe::{Event, IncomingGroup, Subscription},
+    wire::GroupStart,
 };
 use tokio::{
     sync::mpsc,
@@ -109,11 +110,10 @@ async fn copy(
 }
 
 async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Arc<Received>) {
-    let group = match relay.tracks.admit(&incoming.start) {
+    let GroupStart { header, base, .. } = incoming.start;
+    let group = match relay.tracks.admit(header, base) {
         Ok(group) => group,
-        Err(why) => {
-            return tracing::debug!(group = %incoming.start.header.group, %why, "not cached");
-        }
+        Err(why) => return tracing::debug!(group = %header.group, %why, "not cached"),
     };
     loop {
         match incoming.next_frame().await {
@@ -125,7 +125,7 @@ async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Ar
                 relay.silence.heard(Instant::now());
             }
             Ok(None) => {
-                group.complete(incoming.frames());
+                relay.tracks.complete(&group, incoming.frames());
                 // A group of text may be empty.
                 relay.silence.heard(Instant::now());
                 return relay.measure();

@@ -101,7 +101,7 @@ async fn produce(tracks: Arc<Tracks>, producer: ProducerId) {
         let payload = Bytes::from(producer.0.to_be_bytes().to_vec());
         tracks.push(&held, index, Frame { time, flags: FrameFlags::PRIMARY, payload });
         if u64::from(index) + 1 == FRAMES_PER_GROUP {
-            held.complete(FRAMES_PER_GROUP as u32);
+            tracks.complete(&held, FRAMES_PER_GROUP as u32);
         }
     }
 }

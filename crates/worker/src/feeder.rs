@@ -151,14 +151,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_are_fed_as_they_come_from_the_group_under_way_on() {
         let tracks = Arc::<Tracks>::default();
-        begin(&tracks, 4, 1).complete(1);
+        tracks.complete(&begin(&tracks, 4, 1), 1);
         let group = begin(&tracks, 5, 1);
         let mut messages = feeding(&tracks, 9);
         assert_eq!(next(&mut messages).await, Some(('G', 5)));
         assert_eq!(next(&mut messages).await, Some(('F', 5)));
         assert_eq!(next(&mut messages).await, None, "the group goes on");
         begin(&tracks, 5, 2);
-        group.complete(2);
+        tracks.complete(&group, 2);
         assert_eq!(next(&mut messages).await, Some(('F', 5)));
         assert_eq!(next(&mut messages).await, Some(('E', 5)));
     }
@@ -167,7 +167,7 @@ mod tests {
     async fn a_group_that_broke_off_does_not_hold_up_the_next() {
         let tracks = Arc::<Tracks>::default();
         begin(&tracks, 5, 1);
-        begin(&tracks, 6, 1).complete(1);
+        tracks.complete(&begin(&tracks, 6, 1), 1);
         let mut messages = feeding(&tracks, 9);
         let mut ended = false;
         while let Some(message) = next(&mut messages).await {
@@ -180,12 +180,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_segment_that_was_slow_goes_on_with_the_groups_that_are_left() {
         let tracks = Arc::<Tracks>::default();
-        begin(&tracks, 5, 100).complete(100);
+        tracks.complete(&begin(&tracks, 5, 100), 100);
         let mut messages = feeding(&tracks, 2);
         assert_eq!(next(&mut messages).await, Some(('G', 5)));
         let newest = 5 + MAX_GROUPS as u64;
         for group in 6..=newest {
-            begin(&tracks, group, 1).complete(1);
+            tracks.complete(&begin(&tracks, group, 1), 1);
         }
         // Nothing was read meanwhile: two messages wait, of the group that the cache has let go.
         let mut fed = Vec::new();

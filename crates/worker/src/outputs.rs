@@ -119,8 +119,9 @@ impl Outputs {
 
     /// A group of `instance` is whole with its `frames` first ones.
     pub fn complete(&self, instance: InstanceId, catalog: &Catalog, place: Place, frames: u32) {
-        if let Some(group) = self.of(instance, catalog).group(place) {
-            group.complete(frames);
+        let output = self.of(instance, catalog);
+        if let Some(group) = output.group(place) {
+            output.tracks[place.description.index()].complete(&group, frames);
         }
     }
 

@@ -289,7 +289,7 @@ async fn publish(tracks: [Arc<Tracks>; 2], mut plays: watch::Receiver<bool>) {
                     Frame { time, flags: FrameFlags::PRIMARY, payload },
                 );
                 if index + 1 == frames {
-                    held.complete(frames as u32);
+                    tracks.complete(&held, frames as u32);
                 }
             }
             next.0 += 1;

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Waker},
@@ -12,6 +12,8 @@ use std::{
 };
 
 use tokio::sync::Notify;
+
+use crate::lock;
 
 /// What comes within this time after a frame is sent together with it. Tokio's timers count whole
 /// milliseconds: it becomes one to two.
@@ -108,10 +110,6 @@ impl Beat {
             due.iter().for_each(|bells| bells.ring_now());
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

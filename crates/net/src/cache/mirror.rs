@@ -7,7 +7,6 @@ use bytes::Bytes;
 use gibbon_media::Medium;
 
 use super::{Bell, CachedFrame, Group, Read, Tracks, Unread};
-use crate::wire::GroupStart;
 
 /// Copies what comes into `from` to `to`, as long as it is polled: as any reader, with cursors instead of a
 /// queue. The bytes stay where they are; each shard counts its own references to them.
@@ -15,17 +14,15 @@ pub async fn mirror(from: Arc<Tracks>, to: Arc<Tracks>) {
     let bell = Arc::<Bell>::default();
     from.hang(&bell);
     let mut unread = Unread::of(Medium::ALL.to_vec());
-    let mut copies = Vec::new();
+    let (mut copies, mut frames) = (Vec::new(), Vec::new());
     poll_fn(|cx| {
         bell.answer(cx);
         for group in unread.take(&from, |_| true) {
-            let start =
-                GroupStart { subscription: 0, header: group.header, base: group.base, first: 0 };
-            if let Ok(copy) = to.admit(&start) {
-                copies.push(Copy { of: group, to: copy, next: 0 });
+            if let Ok(copy) = to.admit(group.header, group.base) {
+                copies.push(Copying { of: group, to: copy, next: 0 });
             }
         }
-        copies.retain_mut(|copy| copy.goes_on(&to));
+        copies.retain_mut(|copying| copying.goes_on(&to, &mut frames));
         to.advance_live(from.live());
         Poll::<()>::Pending
     })
@@ -33,18 +30,17 @@ pub async fn mirror(from: Arc<Tracks>, to: Arc<Tracks>) {
 }
 
 /// One group being copied.
-struct Copy {
+struct Copying {
     of: Arc<Group>,
     to: Arc<Group>,
     next: usize,
 }
 
-impl Copy {
-    /// Copies what there is; whether more may come.
-    fn goes_on(&mut self, tracks: &Tracks) -> bool {
-        let mut frames = Vec::new();
+impl Copying {
+    /// Copies what there is, by way of `frames`, which is empty before and after; whether more may come.
+    fn goes_on(&mut self, tracks: &Tracks, frames: &mut Vec<CachedFrame>) -> bool {
         loop {
-            match self.of.read(self.next, &mut frames, CachedFrame::clone) {
+            match self.of.read(self.next, frames, CachedFrame::clone) {
                 Read::Frames(_) => {
                     for frame in frames.drain(..) {
                         tracks.put(&self.to, self.next as u32, frame.counted_apart());
@@ -53,7 +49,7 @@ impl Copy {
                 }
                 Read::Wait => return true,
                 Read::Complete => {
-                    self.to.complete(self.next as u32);
+                    tracks.complete(&self.to, self.next as u32);
                     return false;
                 }
                 // The copy is evicted by what comes after it.
@@ -118,7 +114,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 assert_eq!(all(&to), all(&from));
             }
-            begun.complete(4);
+            from.complete(&begun, 4);
             tokio::task::yield_now().await;
             assert_eq!(all(&to), all(&from));
             assert_eq!(to.live(), from.live());

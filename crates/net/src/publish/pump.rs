@@ -4,7 +4,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -14,7 +14,7 @@ use gibbon_media::GroupId;
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::service::Service;
-use crate::cache::Bell;
+use crate::{cache::Bell, lock};
 
 /// What has been sent, by all connections that count here: those of one shard.
 #[derive(Debug, Default)]
@@ -79,41 +79,43 @@ impl Pump {
     }
 
     /// Begins to serve a subscription.
-    pub(super) fn begin(&self, mut service: Service) -> Leg<'_> {
+    pub(super) fn begin(&self, mut service: Service) -> Served<'_> {
         let pumping = &self.0.pumping;
         let (id, completed) = (service.id, service.start());
         pumping.lock().push(service);
         pumping.bell.ring();
-        Leg { pumping, id, completed }
+        Served { pumping, id, completed }
     }
 }
 
 impl Pumping {
     fn lock(&self) -> MutexGuard<'_, Vec<Service>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.served)
     }
 
     /// Sends what can be sent now; ready when the connection is gone.
     fn step(&self, cx: &mut Context) -> Poll<()> {
         self.bell.answer(cx);
-        let before = self.sent.frames.load(Ordering::Relaxed);
-        let mut served = self.lock();
-        let stepped = served.iter_mut().try_for_each(|s| s.step(cx, &self.connection, &self.sent));
-        if self.sent.frames.load(Ordering::Relaxed) > before {
-            Sent::add(&self.sent.bursts, 1);
+        let mut took = false;
+        for service in &mut *self.lock() {
+            match service.step(cx, &self.connection, &self.sent) {
+                Ok(some) => took |= some,
+                Err(_) => return Poll::Ready(()),
+            }
         }
-        if stepped.is_err() { Poll::Ready(()) } else { Poll::Pending }
+        Sent::add(&self.sent.bursts, usize::from(took));
+        Poll::Pending
     }
 }
 
 /// A subscription being served; dropped, it is cancelled.
-pub(super) struct Leg<'a> {
+pub(super) struct Served<'a> {
     pumping: &'a Pumping,
     id: u64,
     completed: oneshot::Receiver<()>,
 }
 
-impl Leg<'_> {
+impl Served<'_> {
     /// Waits until all that was wanted has been delivered.
     pub(super) async fn completed(&mut self) {
         if (&mut self.completed).await.is_err() {
@@ -131,7 +133,7 @@ impl Leg<'_> {
     }
 }
 
-impl Drop for Leg<'_> {
+impl Drop for Served<'_> {
     fn drop(&mut self) {
         let mut served = self.pumping.lock();
         if let Some(at) = served.iter().position(|service| service.id == self.id) {

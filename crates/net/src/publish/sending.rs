@@ -1,6 +1,7 @@
 //! One group on its way to one subscriber.
 
 use std::{
+    ops::ControlFlow::{self, Break, Continue},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -36,11 +37,9 @@ type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A group that is being sent on a stream of its own. Errors end the stream only, unless the connection is gone.
 pub struct Sending {
     group: Arc<Group>,
-    priority: i32,
     /// Given up once the live position is past this; none: once the cache evicts it.
     useful_until: Option<MediaTime>,
     stage: Stage,
-    stream: Option<GroupStream>,
     /// Taken out of the cache, and not yet by QUIC: what was due when QUIC took no more, if not empty.
     chunks: Vec<Bytes>,
     /// The next frame to take out of the cache.
@@ -52,9 +51,9 @@ pub struct Sending {
 enum Stage {
     /// Until the other side lets another stream be opened.
     Opening(Waiting<Result<SendStream, ConnectionError>>),
-    Writing,
+    Writing(GroupStream),
     /// All is in QUIC's hands until the subscriber has it, or wants no more of it.
-    Delivering(Waiting<Result<Option<VarInt>, StoppedError>>),
+    Delivering(GroupStream, Waiting<Result<Option<VarInt>, StoppedError>>),
     Over,
 }
 
@@ -77,12 +76,15 @@ impl Sending {
         connection: &quinn::Connection,
     ) -> Self {
         let connection = connection.clone();
+        let opening = async move {
+            let stream = connection.open_uni().await?;
+            let _ = stream.set_priority(priority);
+            Ok(stream)
+        };
         Self {
             group,
-            priority,
             useful_until,
-            stage: Stage::Opening(Box::pin(async move { connection.open_uni().await })),
-            stream: None,
+            stage: Stage::Opening(Box::pin(opening)),
             chunks: vec![encode_message(kind::GROUP, &start.encode())],
             next: start.first as usize,
             taken: 0,
@@ -94,14 +96,14 @@ impl Sending {
         self.group.header.group
     }
 
-    /// Whether a frame of it has been sent.
-    pub fn has_sent(&self) -> bool {
-        self.taken > 1
+    /// How many pieces of it QUIC has taken: its header, then frames.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Whether QUIC or the subscriber has to do something before it goes on.
     pub fn waits_for_quic(&self) -> bool {
-        !matches!(self.stage, Stage::Writing) || !self.chunks.is_empty()
+        !matches!(self.stage, Stage::Writing(_)) || !self.chunks.is_empty()
     }
 
     /// Goes as far as it can, with the stream live at `live`. A group that the subscriber takes too slowly is
@@ -118,53 +120,64 @@ impl Sending {
         };
         if let Some(reason) = useless {
             Sent::add(reason, 1);
-            if let Some(stream) = self.stream.take() {
+            let stage = std::mem::replace(&mut self.stage, Stage::Over);
+            if let Stage::Writing(stream) | Stage::Delivering(stream, _) = stage {
                 stream.give_up(close::SUPERSEDED);
             }
             return Ok(Progress::Over);
         }
-        while !matches!(self.stage, Stage::Over) {
-            match self.next_stage(cx, sent) {
-                Poll::Ready(stage) => self.stage = stage?,
-                Poll::Pending => return Ok(Progress::Waits),
+        loop {
+            let stage = std::mem::replace(&mut self.stage, Stage::Over);
+            match self.after(stage, cx, sent)? {
+                Continue(Stage::Over) => return Ok(Progress::Over),
+                Continue(next) => self.stage = next,
+                Break(same) => {
+                    self.stage = same;
+                    return Ok(Progress::Waits);
+                }
             }
         }
-        Ok(Progress::Over)
     }
 
-    fn next_stage(
+    /// The stage after `stage`, or the same one again if something has to be waited for.
+    fn after(
         &mut self,
+        stage: Stage,
         cx: &mut Context,
         sent: &Sent,
-    ) -> Poll<Result<Stage, ConnectionError>> {
-        Poll::Ready(match &mut self.stage {
-            Stage::Opening(opening) => {
-                let stream = ready!(opening.as_mut().poll(cx))?;
-                let _ = stream.set_priority(self.priority);
-                self.stream = Some(GroupStream { stream, over: false });
-                Ok(Stage::Writing)
-            }
-            Stage::Writing => match ready!(self.write(cx, sent)) {
-                Ok(()) => Ok(self.finish()),
-                Err(WriteError::ConnectionLost(error)) => Err(error),
-                Err(_) => Ok(Stage::Over),
-            },
-            Stage::Delivering(stopped) => match ready!(stopped.as_mut().poll(cx)) {
-                Err(StoppedError::ConnectionLost(error)) => Err(error),
-                _ => {
-                    self.stream.iter_mut().for_each(|stream| stream.over = true);
-                    Ok(Stage::Over)
+    ) -> Result<ControlFlow<Stage, Stage>, ConnectionError> {
+        Ok(match stage {
+            Stage::Opening(mut opening) => match opening.as_mut().poll(cx)? {
+                Poll::Ready(stream) => {
+                    Continue(Stage::Writing(GroupStream { stream, over: false }))
                 }
+                Poll::Pending => Break(Stage::Opening(opening)),
             },
-            Stage::Over => Ok(Stage::Over),
+            Stage::Writing(mut group) => match self.write(&mut group.stream, cx, sent) {
+                Poll::Ready(Ok(())) => Continue(group.finish()),
+                Poll::Ready(Err(WriteError::ConnectionLost(error))) => return Err(error),
+                Poll::Ready(Err(_)) => Continue(Stage::Over),
+                Poll::Pending => Break(Stage::Writing(group)),
+            },
+            Stage::Delivering(mut group, mut stopped) => match stopped.as_mut().poll(cx) {
+                Poll::Ready(Err(StoppedError::ConnectionLost(error))) => return Err(error),
+                Poll::Ready(_) => {
+                    group.over = true;
+                    Continue(Stage::Over)
+                }
+                Poll::Pending => Break(Stage::Delivering(group, stopped)),
+            },
+            Stage::Over => Continue(Stage::Over),
         })
     }
 
     /// Writes until all frames of the group are written.
-    fn write(&mut self, cx: &mut Context, sent: &Sent) -> Poll<Result<(), WriteError>> {
-        let Some(GroupStream { stream, .. }) = &mut self.stream else {
-            return Poll::Ready(Err(WriteError::ClosedStream));
-        };
+    fn write(
+        &mut self,
+        stream: &mut SendStream,
+        cx: &mut Context,
+        sent: &Sent,
+    ) -> Poll<Result<(), WriteError>> {
         loop {
             while !self.chunks.is_empty() {
                 let written = ready!(pin!(stream.write_chunks(&mut self.chunks)).poll(cx))?;
@@ -183,12 +196,6 @@ impl Sending {
             }
         }
     }
-
-    fn finish(&mut self) -> Stage {
-        let Some(GroupStream { stream, .. }) = &mut self.stream else { return Stage::Over };
-        let _ = stream.finish();
-        Stage::Delivering(Box::pin(stream.stopped()))
-    }
 }
 
 /// A group's stream that is reset when dropped half-way: a subscriber must never take a part of a group for
@@ -199,6 +206,12 @@ struct GroupStream {
 }
 
 impl GroupStream {
+    fn finish(mut self) -> Stage {
+        let _ = self.stream.finish();
+        let stopped = Box::pin(self.stream.stopped());
+        Stage::Delivering(self, stopped)
+    }
+
     fn give_up(mut self, code: VarInt) {
         self.over = self.stream.reset(code).is_ok();
     }

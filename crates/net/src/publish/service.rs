@@ -83,16 +83,16 @@ impl Service {
         completed
     }
 
-    /// Sends what can be sent now; costs next to nothing where there is nothing, for a connection to a node may
-    /// have hundreds of subscriptions. An error is the connection's end.
+    /// Sends what can be sent now, and says whether QUIC took any; costs next to nothing where there is nothing,
+    /// for a connection to a node may have hundreds of subscriptions. An error is the connection's end.
     pub fn step(
         &mut self,
         cx: &mut Context,
         connection: &quinn::Connection,
         sent: &Sent,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<bool, ConnectionError> {
         if !self.bell.answer(cx) && !self.waits_for_quic {
-            return Ok(());
+            return Ok(false);
         }
         let (first, end) = (self.first, self.end);
         let wanted = |id| id >= first && end.is_none_or(|end| id <= end);
@@ -101,15 +101,18 @@ impl Service {
             self.sending.push(sending);
         }
         let live = self.tracks.live();
-        let mut at = 0;
+        let (mut at, mut took) = (0, false);
         while let Some(sending) = self.sending.get_mut(at) {
-            match sending.step(cx, live, sent)? {
+            let before = sending.taken();
+            let progress = sending.step(cx, live, sent)?;
+            took |= sending.taken() > before;
+            match progress {
                 Progress::Over => drop(self.sending.swap_remove(at)),
                 Progress::Waits => at += 1,
             }
         }
         self.waits_for_quic = self.sending.iter().any(Sending::waits_for_quic);
-        if !self.has_sent && self.sending.iter().any(Sending::has_sent) {
+        if !self.has_sent && self.sending.iter().any(|sending| sending.taken() > 1) {
             self.has_sent = true;
             self.span.in_scope(|| tracing::info!("first frame sent"));
         }
@@ -118,7 +121,7 @@ impl Service {
         {
             let _ = complete.send(());
         }
-        Ok(())
+        Ok(took)
     }
 
     fn begin(&self, group: Arc<Group>, connection: &quinn::Connection) -> Sending {

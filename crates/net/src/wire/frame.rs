@@ -18,7 +18,7 @@ pub struct GroupStart {
     pub subscription: u64,
     /// Which group.
     pub header: GroupHeader,
-    /// The media time that frame times count from: that of the group's first frame.
+    /// The media time that frame times count from: where the group begins in its grid.
     pub base: MediaTime,
     /// The index in the group of the first frame that follows.
     pub first: u32,

@@ -286,7 +286,7 @@ async fn publish(tracks: Arc<Tracks>) {
         let cue = Cue { id: group.0, start: base, end: grid.end_of(group), text };
         let payload = Bytes::from(serde_json::to_vec(&cue).unwrap());
         tracks.push(&held, 0, Frame { time: base, flags: FrameFlags::KEY, payload });
-        held.complete(1);
+        tracks.complete(&held, 1);
         group = group.next();
     }
 }
