@@ -31,8 +31,8 @@ test: ## Run every check and every test: what continuous integration runs
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo build $(DEVELOPMENT)
 	cargo nextest run $(DEVELOPMENT)
-	scripts/containers check
 	scripts/containers test $(DEVELOPMENT)
+	scripts/containers check
 
 test-containers: ## Stop, kill, cut off and replace edges in containers, under viewers
 	@scripts/setup --test
