@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::summary::Sample;
+use crate::{lock, summary::Sample};
 
 /// Without a terminal the summary is a line every so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +33,6 @@ enum Shown {
 struct State {
     line: Option<Instant>,
     recent: Vec<Sample>,
-    begun: bool,
 }
 
 impl Progress {
@@ -66,22 +65,17 @@ impl Progress {
         }
     }
 
-    /// A phase begins.
-    pub fn phase(&self, name: &str) {
-        let begun = std::mem::replace(&mut self.lock().begun, true);
-        if let (true, Shown::Bars { phases, .. }) = (begun, &self.shown) {
-            phases.inc(1);
+    /// A phase begins, after so many that are over.
+    pub fn phase(&self, over: usize, name: &str) {
+        if let Shown::Bars { phases, .. } = &self.shown {
+            phases.set_position(over as u64);
         }
         self.say(name);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     /// The newest sample.
     pub fn show(&self, sample: &Sample) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.recent.push(sample.clone());
         if state.recent.len() > RATE_OVER {
             state.recent.remove(0);

@@ -288,7 +288,7 @@ fn perform(stage: &Stage<'_>, started: Instant, progress: &Progress) -> Vec<Phas
         if stage.stop.is_told() {
             break;
         }
-        progress.phase(phase.name());
+        progress.phase(done.len(), phase.name());
         let from_s = started.elapsed().as_secs_f64();
         stage.perform(phase);
         let to_s = started.elapsed().as_secs_f64();

@@ -17,7 +17,7 @@ mod seat;
 mod ticket;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -44,6 +44,8 @@ use delays::Delays;
 use direct::Direct;
 pub use direct::Source;
 use seat::Seat;
+
+use crate::lock;
 
 /// One in so many sessions is a probe.
 pub const PROBE_EVERY: u32 = 16;
@@ -156,10 +158,6 @@ pub struct Ended {
     pub latency: Histogram<u64>,
     /// How much later it was there than straight from the source, in µs: what the edges add.
     pub edge_delay: Histogram<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {

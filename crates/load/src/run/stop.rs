@@ -2,12 +2,14 @@
 
 use std::{
     process::exit,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use gibbon_control::process;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lock;
 
 /// The exit code after a second signal.
 const ABORTED: i32 = 130;
@@ -48,17 +50,13 @@ impl Stop {
         Ok(stop)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tell(&self) {
-        self.lock().told = true;
+        lock(&self.0.state).told = true;
         self.0.changed.notify_all();
     }
 
     fn abort(&self) {
-        for child in self.lock().children.drain(..) {
+        for child in lock(&self.0.state).children.drain(..) {
             let pid = i32::try_from(child).ok().and_then(Pid::from_raw);
             let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
         }
@@ -67,18 +65,18 @@ impl Stop {
 
     /// These processes are killed where the run is given up.
     pub fn mind(&self, children: Vec<u32>) {
-        self.lock().children = children;
+        lock(&self.0.state).children = children;
     }
 
     /// Whether the run is to end.
     pub fn is_told(&self) -> bool {
-        self.lock().told
+        lock(&self.0.state).told
     }
 
     /// Sleeps, or less where the run is to end.
     pub fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
-        let mut state = self.lock();
+        let mut state = lock(&self.0.state);
         while let Some(left) =
             until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
         {

@@ -8,15 +8,8 @@ use std::{
 use gibbon_media::StreamName;
 use hdrhistogram::{CreationError, Histogram};
 
-use super::{
-    direct::{Direct, Place},
-    lock,
-};
-
-/// Frames that are later than this count as this late, in µs.
-const MAX_DELAY_US: u64 = 60_000_000;
-/// Digits that are told apart.
-const DIGITS: u8 = 3;
+use super::direct::{Direct, Place};
+use crate::{delays_histogram, lock};
 
 /// Delays of all sessions.
 #[derive(Debug)]
@@ -31,7 +24,7 @@ pub struct Delays {
 impl Delays {
     /// None yet, of sessions on so many threads; what edges add is seen beside `direct`.
     pub fn new(threads: usize, direct: Option<Arc<Direct>>) -> Result<Self, CreationError> {
-        let none = Histogram::new_with_max(MAX_DELAY_US, DIGITS)?;
+        let none = delays_histogram()?;
         let fresh = || Mutex::new(none.clone());
         let (latency, added) = ((0..threads.max(1)).map(|_| fresh()).collect(), fresh());
         Ok(Self { latency, added, none, direct })

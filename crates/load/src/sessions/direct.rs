@@ -17,7 +17,7 @@ use gibbon_net::{
 };
 use tokio::runtime::Runtime;
 
-use super::lock;
+use crate::lock;
 
 /// Frames whose arrival is remembered, the newest of them: two descriptions at 240 frames per second for 8 s.
 const MAX_FRAMES: usize = 4096;

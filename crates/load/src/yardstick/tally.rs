@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,10 +11,7 @@ use std::{
 use gibbon_control::process;
 use hdrhistogram::{CreationError, Histogram};
 
-use crate::stamp::Stamp;
-
-/// Frames that are later than this count as this late, in µs.
-const MAX_DELAY_US: u64 = 60_000_000;
+use crate::{delays_histogram, lock, stamp::Stamp};
 
 /// Of all watchers together.
 #[derive(Debug)]
@@ -37,8 +34,7 @@ pub struct Count {
 impl Tally {
     /// Nothing yet.
     pub fn new() -> Result<Arc<Self>, CreationError> {
-        // Three digits are enough for a delay.
-        let delays = Mutex::new(Histogram::new_with_max(MAX_DELAY_US, 3)?);
+        let delays = Mutex::new(delays_histogram()?);
         Ok(Arc::new(Self { frames: AtomicU64::new(0), bytes: AtomicU64::new(0), delays }))
     }
 
@@ -48,7 +44,7 @@ impl Tally {
         self.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
         if let Some(stamp) = Stamp::of(payload) {
             let delay = process::now().since(stamp.intended).as_micros() as u64;
-            self.delays.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(delay);
+            lock(&self.delays).saturating_record(delay);
         }
     }
 
@@ -62,12 +58,11 @@ impl Tally {
 
     /// Forgets the delays so far.
     pub fn reset_delays(&self) {
-        self.delays.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        lock(&self.delays).reset();
     }
 
     /// The delay that this part (0 to 1) of the frames stays below.
     pub fn delay(&self, part: f64) -> Duration {
-        let delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::from_micros(delays.value_at_quantile(part))
+        Duration::from_micros(lock(&self.delays).value_at_quantile(part))
     }
 }
