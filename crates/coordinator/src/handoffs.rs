@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use gibbon_control::portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo};
+use gibbon_control::{
+    portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo},
+    viewing::HandoffGap,
+};
 use gibbon_handoff::{
     Cause, Move, Outcome, Plan, Reason, ToClient, ToEdge,
     coordinator::{Action, Event, Executor, Progress},
@@ -223,17 +226,18 @@ impl Handoffs {
         self.iter().rev().find(|info| info.handoff == id)
     }
 
-    /// The same, to be changed.
-    pub fn find_mut(&mut self, id: HandoffId) -> Option<&mut HandoffInfo> {
-        let ended = self.ended.iter_mut().rev().map(|past| &mut past.info);
-        let running = self.running.values_mut().map(|running| &mut running.info);
-        ended.chain(running).find(|info| info.handoff == id)
-    }
-
-    /// All that a hand-off that has ended has cost its viewer is known: whether it was not before.
-    pub fn settle(&mut self, id: HandoffId) -> bool {
-        let past = self.ended.iter_mut().rev().find(|past| past.info.handoff == id);
-        past.is_some_and(|past| !std::mem::replace(&mut past.settled, true))
+    /// The client of `session` says what a hand-off has cost so far. Returns its cause, once: when it has ended and
+    /// all that it has cost is known.
+    pub fn costs(&mut self, session: SessionId, told: &HandoffGap) -> Option<Cause> {
+        let is_meant = |info: &HandoffInfo| info.handoff == told.handoff && info.session == session;
+        if let Some(running) = self.running.get_mut(&session).filter(|r| is_meant(&r.info)) {
+            running.info.viewer_gap = Some(told.gap);
+            return None;
+        }
+        let past = self.ended.iter_mut().rev().find(|past| is_meant(&past.info))?;
+        past.info.viewer_gap = Some(told.gap);
+        let settles = told.settled && !std::mem::replace(&mut past.settled, true);
+        settles.then_some(past.info.cause)
     }
 
     /// All hand-offs, the newest ended last, then those running.

@@ -2,11 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use gibbon_control::{
-    portal::{HandoffOutcome, NodeInfo},
-    services::ServiceState,
-    viewing::{HandoffGap, Viewing},
-};
+use gibbon_control::{portal::NodeInfo, services::ServiceState, viewing::Viewing};
 use gibbon_media::{Description, MediaTime, Role, SessionId};
 use gibbon_monitor::{Page, Sample};
 
@@ -66,15 +62,9 @@ impl Manager {
             self.metrics.viewed(before, viewing);
         }
         session.viewed = Some(Viewing { handoffs: Vec::new(), ..viewing.clone() });
-        for HandoffGap { handoff, gap, settled } in &viewing.handoffs {
-            let known = self.handoffs.find_mut(*handoff).filter(|info| info.session == id);
-            let Some(info) = known else { continue };
-            info.viewer_gap = Some(*gap);
-            if *settled && info.outcome != HandoffOutcome::Running {
-                let cause = info.cause;
-                if self.handoffs.settle(*handoff) {
-                    self.metrics.cost(cause, *gap);
-                }
+        for told in &viewing.handoffs {
+            if let Some(cause) = self.handoffs.costs(id, told) {
+                self.metrics.cost(cause, told.gap);
             }
         }
     }
