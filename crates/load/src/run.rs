@@ -10,7 +10,7 @@ use std::{
     cell::{Cell, RefCell},
     path::PathBuf,
     process::ExitCode,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,7 @@ use crate::{
     progress::Progress,
     scenario::{Existing, Scenario, Shipped},
     sessions::{self, Audience, Ended},
-    summary::{Outcome, PhaseRecord, Sample, Spread, Summary, Used, known_figures},
+    summary::{Outcome, PhaseRecord, Sample, Spread, Summary, Used, known_figures, word},
 };
 
 /// The exit code when a condition of `--fail-if` holds.
@@ -211,25 +211,24 @@ fn play(
         supervised: Cell::default(),
     };
     let (started, started_us) = (Instant::now(), process::now().as_micros());
-    let samples = Mutex::new(Vec::new());
     let (over, is_over) = mpsc::channel::<()>();
     let players_ids: Vec<u32> = players.process_ids().collect();
-    let (phases, wakes) = std::thread::scope(|scope| {
-        let (ground, audience, samples, children) = (&ground, &audience, &samples, &children);
+    let (phases, (samples, wakes)) = std::thread::scope(|scope| {
+        let (ground, audience, children) = (&ground, &audience, &children);
         let measuring = scope.spawn(move || {
-            let mut wakes = Vec::new();
+            let (mut samples, mut wakes) = (Vec::new(), Vec::new());
             let mut due = Instant::now();
             loop {
                 if Instant::now() >= due {
                     due += SAMPLE_EVERY;
                     let sample = sample(started, ground, audience);
                     progress.show(&sample);
-                    samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                    samples.push(sample);
                     stop.mind(children().chain(players_ids.iter().copied()).collect());
                 }
                 let slept = Instant::now();
                 if is_over.recv_timeout(WAKE_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    return wakes;
+                    return (samples, wakes);
                 }
                 wakes.push(slept.elapsed().saturating_sub(WAKE_EVERY).as_micros() as u64);
             }
@@ -250,7 +249,7 @@ fn play(
         interrupted: stop.is_told(),
         phases,
         sampled,
-        samples: samples.into_inner().unwrap_or_else(PoisonError::into_inner),
+        samples,
         edges: ground.edges.iter().map(ToString::to_string).collect(),
         capacity,
         machine_late_us: Spread::of(wakes),
@@ -274,9 +273,7 @@ fn take_in(outcome: &mut Outcome, ended: Ended) {
     outcome.edge_delay_ms = Spread::of_us(&ended.edge_delay);
     for visit in ended.visits {
         if let Some(failure) = visit.failure {
-            let kind = serde_json::to_value(failure.kind).ok();
-            let kind = kind.and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-            outcome.failures.push((kind, failure.why));
+            outcome.failures.push((word(&failure.kind), failure.why));
         }
         outcome.reports.extend(visit.report);
     }

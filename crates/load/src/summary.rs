@@ -355,8 +355,7 @@ impl Handoffs {
     fn add(&mut self, handoff: &HandoffRecord) {
         self.all.count(&handoff.outcome);
         // Only the coordinator knows why.
-        let cause =
-            handoff.cause.and_then(|cause| word(&cause)).unwrap_or_else(|| "unknown".into());
+        let cause = handoff.cause.map_or_else(|| "unknown".into(), |cause| word(&cause));
         self.causes.entry(cause).or_default().count(&handoff.outcome);
         let most = handoff.steps.iter().map(|step| step.duplicate_frames).max().unwrap_or(0);
         self.most_duplicate_frames = self.most_duplicate_frames.max(most);
@@ -373,9 +372,10 @@ impl Recoveries {
     }
 }
 
-/// The word that a value is in JSON.
-fn word(value: &impl Serialize) -> Option<String> {
-    serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+/// The word that a value is in JSON; empty if it is none.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn by_kind(failures: Vec<(String, String)>) -> BTreeMap<String, Failures> {
