@@ -165,11 +165,11 @@ mod tests {
     use super::*;
     use crate::{
         sessions::Count,
-        summary::{Outcome, PhaseRecord, Sample, Used},
+        summary::{Moment, Outcome, PhaseRecord, Used},
     };
 
     fn summary() -> Summary {
-        let sample = |n: u64| Sample {
+        let sample = |n: u64| Moment {
             at_s: n as f64 / 2.0,
             count: Count {
                 asked: 1,

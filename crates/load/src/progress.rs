@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::{lock, summary::Sample};
+use crate::{lock, summary::Moment};
 
 /// Without a terminal the summary is a line every so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ enum Shown {
 #[derive(Debug, Default)]
 struct State {
     line: Option<Instant>,
-    recent: Vec<Sample>,
+    recent: Vec<Moment>,
 }
 
 impl Progress {
@@ -74,7 +74,7 @@ impl Progress {
     }
 
     /// The newest sample.
-    pub fn show(&self, sample: &Sample) {
+    pub fn show(&self, sample: &Moment) {
         let mut state = lock(&self.state);
         state.recent.push(sample.clone());
         if state.recent.len() > RATE_OVER {
@@ -110,7 +110,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// What there is, in a line.
-fn line(recent: &[Sample]) -> String {
+fn line(recent: &[Moment]) -> String {
     let (Some(first), Some(last)) = (recent.first(), recent.last()) else { return String::new() };
     let (now, seconds) = (&last.count, (last.at_s - first.at_s).max(1e-3));
     let rate = (now.frames - first.count.frames) as f64 / seconds;
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn the_line_tells_rates_over_the_last_samples() {
-        let sample = |at_s, frames| Sample {
+        let sample = |at_s, frames| Moment {
             at_s,
             count: Count { open: 3, playing: 2, frames, failed: 1, ..Count::default() },
-            ..Sample::default()
+            ..Moment::default()
         };
         let line = line(&[sample(1.0, 100), sample(2.0, 300), sample(3.0, 400)]);
         assert!(

@@ -26,7 +26,7 @@ use crate::{
     progress::Progress,
     scenario::{Existing, Scenario, Shipped},
     sessions::{self, Audience, Ended},
-    summary::{Outcome, PhaseRecord, Sample, Spread, Summary, Used, known_figures, word},
+    summary::{Moment, Outcome, PhaseRecord, Spread, Summary, Used, known_figures, word},
 };
 
 /// The exit code when a condition of `--fail-if` holds.
@@ -221,9 +221,9 @@ fn play(
             loop {
                 if Instant::now() >= due {
                     due += SAMPLE_EVERY;
-                    let sample = sample(started, ground, audience);
-                    progress.show(&sample);
-                    samples.push(sample);
+                    let moment = moment(started, ground, audience);
+                    progress.show(&moment);
+                    samples.push(moment);
                     stop.mind(children().chain(players_ids.iter().copied()).collect());
                 }
                 let slept = Instant::now();
@@ -313,12 +313,12 @@ fn audience(scenario: &Scenario, ground: &Ground) -> anyhow::Result<Audience> {
     })
 }
 
-fn sample(started: Instant, ground: &Ground, audience: &Audience) -> Sample {
+fn moment(started: Instant, ground: &Ground, audience: &Audience) -> Moment {
     let used =
         |usage: Usage| Used { cpu_s: usage.processor.as_secs_f64(), memory_kib: usage.memory_kib };
     let own = Usage::of(std::process::id()).map(|usage| (SELF.to_owned(), usage));
     let network = ground.network.as_ref().map(|network| network.usage()).unwrap_or_default();
-    Sample {
+    Moment {
         at_s: started.elapsed().as_secs_f64(),
         count: audience.count(),
         processes: network.into_iter().chain(own).map(|(id, usage)| (id, used(usage))).collect(),

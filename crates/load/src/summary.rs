@@ -45,7 +45,7 @@ pub struct Outcome {
     /// What edges added to it.
     pub edge_delay_ms: Option<Spread>,
     /// Measurements throughout.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<Moment>,
     /// Names of the edges among the processes.
     pub edges: Vec<String>,
     /// The most sessions within the bound, where that was searched.
@@ -71,7 +71,7 @@ pub struct PhaseRecord {
 
 /// What there was at one time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Sample {
+pub struct Moment {
     /// When, in seconds from the beginning.
     pub at_s: f64,
     /// Counts of all sessions so far.
@@ -136,7 +136,7 @@ pub struct Summary {
     /// What happened when.
     pub phases: Vec<PhaseRecord>,
     /// Measurements throughout.
-    pub samples: Vec<Sample>,
+    pub samples: Vec<Moment>,
 }
 
 /// How many sessions there were.
@@ -396,7 +396,7 @@ fn grown(before: Option<&Used>, now: &Used) -> f64 {
     if now.cpu_s >= before { now.cpu_s - before } else { now.cpu_s }
 }
 
-fn taken(samples: &[Sample]) -> BTreeMap<String, Taken> {
+fn taken(samples: &[Moment]) -> BTreeMap<String, Taken> {
     let mut taken = BTreeMap::<String, Taken>::new();
     let mut last = BTreeMap::<&str, Used>::new();
     for sample in samples {
@@ -418,25 +418,19 @@ struct Cost {
 
 impl Cost {
     fn of(outcome: &Outcome) -> Self {
-        let edges = |sample: &Sample| -> Vec<Used> {
-            let named = |(name, used)| outcome.edges.contains(name).then_some(used);
-            sample.processes.iter().filter_map(named).copied().collect()
-        };
-        let memory =
-            |sample: &Sample| edges(sample).iter().map(|used| used.memory_kib).sum::<u64>();
+        let memory = |moment: &Moment| moment.memory_kib(&outcome.edges);
         let (mut cpu_s, mut frames, mut holding) = (0.0, 0, None);
         for pair in outcome.samples.windows(2) {
             let [before, now] = pair else { continue };
             if !outcome.is_calm(before.at_s, now.at_s) || before.count.playing == 0 {
                 continue;
             }
-            let each = now.processes.iter().filter(|(name, _)| outcome.edges.contains(name));
-            cpu_s += each.map(|(name, used)| grown(before.processes.get(name), used)).sum::<f64>();
+            cpu_s += now.cpu_since(before, &outcome.edges);
             frames += now.count.frames - before.count.frames;
             holding = Some(now);
         }
         let empty = outcome.samples.iter().rev().find(|sample| sample.count.asked == 0);
-        let per_session = |now: &Sample| {
+        let per_session = |now: &Moment| {
             let more = memory(now) as f64 - memory(empty?) as f64;
             (now.count.open > 0 && memory(now) > 0).then(|| more / now.count.open as f64)
         };
@@ -444,6 +438,22 @@ impl Cost {
             cpu_us_per_frame: (frames > 0 && cpu_s > 0.0).then(|| cpu_s * 1e6 / frames as f64),
             memory_kib_per_session: holding.and_then(per_session),
         }
+    }
+}
+
+impl Moment {
+    fn of<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = (&'a String, &'a Used)> {
+        self.processes.iter().filter(|(name, _)| names.contains(name))
+    }
+
+    /// Processor time that the processes of these names have taken since an earlier moment, in seconds.
+    pub fn cpu_since(&self, before: &Self, names: &[String]) -> f64 {
+        self.of(names).map(|(name, used)| grown(before.processes.get(name), used)).sum()
+    }
+
+    /// Memory that they hold, in KiB.
+    fn memory_kib(&self, names: &[String]) -> u64 {
+        self.of(names).map(|(_, used)| used.memory_kib).sum()
     }
 }
 

@@ -1,9 +1,7 @@
 //! Which plots there are, and what is in them.
 
-use std::collections::BTreeSet;
-
 use super::chart::{Chart, number};
-use crate::summary::{Bucket, GROWTH, Sample, Spread, Summary, Used};
+use crate::summary::{Bucket, GROWTH, Moment, Spread, Summary, Used};
 
 /// Columns of a plot over time; samples are put together until there are no more.
 const MAX_COLUMNS: usize = 240;
@@ -62,29 +60,29 @@ pub fn all(summary: &Summary) -> Vec<Plot> {
 }
 
 /// Every so many samples, the last one always.
-fn thinned(samples: &[Sample]) -> Vec<&Sample> {
+fn thinned(samples: &[Moment]) -> Vec<&Moment> {
     let every = samples.len().div_ceil(MAX_COLUMNS).max(1);
-    let mut thinned: Vec<&Sample> = samples.iter().step_by(every).collect();
+    let mut thinned: Vec<&Moment> = samples.iter().step_by(every).collect();
     if let Some(last) = samples.last().filter(|last| thinned.last() != Some(last)) {
         thinned.push(last);
     }
     thinned
 }
 
-fn over_time(summary: &Summary, samples: &[&Sample], y: f64) -> Chart {
+fn over_time(summary: &Summary, samples: &[&Moment], y: f64) -> Chart {
     let end = samples.last().map_or(1.0, |sample| sample.at_s);
     let mut chart = Chart::new((0.0, end), y);
     chart.phases(&summary.phases);
     chart
 }
 
-fn verdicts(summary: &Summary, samples: &[&Sample]) -> Plot {
-    let shown = |pair: &[&Sample]| {
+fn verdicts(summary: &Summary, samples: &[&Moment]) -> Plot {
+    let shown = |pair: &[&Moment]| {
         let (before, now) = (pair[0].count, pair[1].count);
         [now.central - before.central, now.side - before.side, now.frozen - before.frozen]
             .map(|n| n as f64)
     };
-    let rate = |pair: &[&Sample]| pair[1].at_s - pair[0].at_s;
+    let rate = |pair: &[&Moment]| pair[1].at_s - pair[0].at_s;
     let most = samples
         .windows(2)
         .map(|pair| shown(pair).iter().sum::<f64>() / rate(pair))
@@ -148,9 +146,9 @@ fn coloured(summary: &Summary) -> Vec<(String, &'static str)> {
 /// Lines of all processes.
 fn lines(
     summary: &Summary,
-    samples: &[&Sample],
+    samples: &[&Moment],
     y_name: &str,
-    value: impl Fn(&Sample, &Sample, &str) -> Option<f64>,
+    value: impl Fn(&Moment, &Moment, &str) -> Option<f64>,
 ) -> (String, Vec<(String, &'static str)>) {
     let names = coloured(summary);
     let series: Vec<Vec<(f64, Option<f64>)>> = names
@@ -169,13 +167,13 @@ fn lines(
 }
 
 /// Part of one core that a process took between two samples.
-fn busy(before: &Sample, now: &Sample, name: &str) -> Option<f64> {
+fn busy(before: &Moment, now: &Moment, name: &str) -> Option<f64> {
     let (used, last) = (now.processes.get(name)?, before.processes.get(name)?);
     let seconds = now.at_s - before.at_s;
     (used.cpu_s >= last.cpu_s && seconds > 0.0).then(|| (used.cpu_s - last.cpu_s) / seconds * 100.0)
 }
 
-fn processors(summary: &Summary, samples: &[&Sample]) -> Plot {
+fn processors(summary: &Summary, samples: &[&Moment]) -> Plot {
     let (svg, legend) = lines(summary, samples, "% of a core", busy);
     Plot {
         title: "Processor time",
@@ -185,22 +183,19 @@ fn processors(summary: &Summary, samples: &[&Sample]) -> Plot {
     }
 }
 
-fn memory(summary: &Summary, samples: &[&Sample]) -> Plot {
-    let held = |_: &Sample, now: &Sample, name: &str| {
+fn memory(summary: &Summary, samples: &[&Moment]) -> Plot {
+    let held = |_: &Moment, now: &Moment, name: &str| {
         now.processes.get(name).map(|used: &Used| used.memory_kib as f64 / 1024.0)
     };
     let (svg, legend) = lines(summary, samples, "MiB", held);
     Plot { title: "Memory", about: "Resident memory of each process.".into(), legend, svg }
 }
 
-fn per_frame(summary: &Summary, samples: &[&Sample]) -> Option<Plot> {
-    let edges: BTreeSet<&String> =
-        summary.processes.keys().filter(|name| summary.edges.contains(name)).collect();
-    let cost = |pair: &[&Sample]| {
+fn per_frame(summary: &Summary, samples: &[&Moment]) -> Option<Plot> {
+    let cost = |pair: &[&Moment]| {
         let frames = pair[1].count.frames - pair[0].count.frames;
-        let busy: f64 = edges.iter().filter_map(|edge| busy(pair[0], pair[1], edge)).sum();
-        let seconds = pair[1].at_s - pair[0].at_s;
-        (frames > 0).then(|| busy / 100.0 * seconds * 1e6 / frames as f64)
+        let cpu_s = pair[1].cpu_since(pair[0], &summary.edges);
+        (frames > 0).then(|| cpu_s * 1e6 / frames as f64)
     };
     let points: Vec<_> = samples.windows(2).map(|pair| (pair[1].at_s, cost(pair))).collect();
     // The first sessions cost handshakes without frames: the axis is for the others.

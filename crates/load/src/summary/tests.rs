@@ -83,13 +83,13 @@ fn reports_are_summed_and_the_longest_freeze_is_that_of_all() {
     assert_eq!((seen.recoveries.side_ms, seen.recoveries.frozen_ms), (600, 80));
 }
 
-fn sample(at_s: f64, frames: u64, cpu_s: f64, memory_kib: u64) -> Sample {
+fn sample(at_s: f64, frames: u64, cpu_s: f64, memory_kib: u64) -> Moment {
     let open = if frames > 0 { 10 } else { 0 };
     let count = Count { asked: open, open, playing: open, frames, ..Count::default() };
     let used = |cpu_s, memory_kib| Used { cpu_s, memory_kib };
     let processes = [("edge-a", used(cpu_s, memory_kib)), ("origin-1", used(50.0 + at_s, 1))];
     let processes = processes.map(|(name, used)| (name.to_owned(), used)).into();
-    Sample { at_s, count, processes }
+    Moment { at_s, count, processes }
 }
 
 fn phase(kind: &str, from_s: f64, to_s: f64) -> PhaseRecord {
