@@ -19,7 +19,7 @@ use gibbon_client::Settings;
 use gibbon_control::process;
 use gibbon_testbed::Usage;
 
-use self::{ground::Ground, phases::Stage, players::Players, stop::Stop};
+use self::{ground::Ground, phases::Act, players::Players, stop::Stop};
 use crate::{
     fail_if::Condition,
     page,
@@ -130,7 +130,7 @@ fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
 }
 
 /// A condition, and whether it holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Verdict {
     /// What the figure is and what it must not be; where it cannot be told, why.
     pub told: String,
@@ -200,7 +200,7 @@ fn play(
     progress.say("starting the players");
     let players = Players::start(&ground, scenario.sample.as_ref())?;
     let audience = audience(scenario, &ground)?;
-    let stage = Stage {
+    let act = Act {
         scenario,
         ground: &ground,
         audience: &audience,
@@ -233,11 +233,11 @@ fn play(
                 wakes.push(slept.elapsed().saturating_sub(WAKE_EVERY).as_micros() as u64);
             }
         });
-        let phases = perform(&stage, started, progress);
+        let phases = perform(&act, started, progress);
         drop(over);
         (phases, measuring.join().unwrap_or_default())
     });
-    let (failures, capacity) = (stage.failures.take(), stage.capacity.get());
+    let (failures, capacity) = (act.failures.take(), act.capacity.get());
     progress.say("ending the sessions");
     let (sampled, lost) = players.end(&ground);
     let ended = audience.end();
@@ -279,15 +279,15 @@ fn take_in(outcome: &mut Outcome, ended: Ended) {
     }
 }
 
-fn perform(stage: &Stage<'_>, started: Instant, progress: &Progress) -> Vec<PhaseRecord> {
+fn perform(act: &Act<'_>, started: Instant, progress: &Progress) -> Vec<PhaseRecord> {
     let mut done = Vec::new();
-    for phase in &stage.scenario.phase {
-        if stage.stop.is_told() {
+    for phase in &act.scenario.phase {
+        if act.stop.is_told() {
             break;
         }
         progress.phase(done.len(), phase.name());
         let from_s = started.elapsed().as_secs_f64();
-        stage.perform(phase);
+        act.perform(phase);
         let to_s = started.elapsed().as_secs_f64();
         let (name, kind) = (phase.name().to_owned(), phase.kind.word().to_owned());
         done.push(PhaseRecord { name, kind, from_s, to_s });

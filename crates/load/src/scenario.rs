@@ -22,7 +22,7 @@ const MAX_PLAYERS: u32 = 16;
 const MAX_NODES: u32 = 64;
 
 /// A scenario.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What it is for, in a line.
@@ -46,7 +46,7 @@ pub struct Scenario {
 }
 
 /// A network to be started on this machine.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkPlan {
     /// How many edges: edge-a, edge-b and so on, each in a failure domain of its own.
@@ -79,7 +79,7 @@ fn one() -> u64 {
 }
 
 /// Synthetic streams of one shape.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourcePlan {
     /// Their names.
@@ -143,7 +143,7 @@ pub struct Existing {
 }
 
 /// Who watches, without decoding.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sessions {
     /// What: by turns.
@@ -157,7 +157,7 @@ pub struct Sessions {
 }
 
 /// Players that decode what they receive: real `gibbon-play` processes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// How many.

@@ -32,7 +32,7 @@ use gibbon_media::SessionId;
 use gibbon_net::{Endpoint, Viewers, close};
 use hdrhistogram::Histogram;
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, oneshot, watch},
@@ -117,7 +117,7 @@ pub struct Visit {
 }
 
 /// Why a session could not be had, or ended before its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Failure {
     /// Which kind.
     pub kind: FailureKind,
@@ -126,7 +126,7 @@ pub struct Failure {
 }
 
 /// Kinds of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The portal granted no session.
@@ -221,9 +221,9 @@ impl Audience {
         self.shared.delays.reset();
     }
 
-    /// Delays measured so far: from the intended time of sending, and what the edges add, in µs.
-    pub fn delays(&self) -> [Histogram<u64>; 2] {
-        [self.shared.delays.latency(), self.shared.delays.added()]
+    /// Latencies measured so far: from the intended time of sending, in µs.
+    pub fn latency(&self) -> Histogram<u64> {
+        self.shared.delays.latency()
     }
 
     /// Sessions under way.
@@ -232,18 +232,16 @@ impl Audience {
     }
 
     /// The address of so many sessions changes under their connections, of those first for whom it has changed
-    /// least. Says of how many it did.
-    pub fn change_addresses(&self, sessions: usize) -> anyhow::Result<usize> {
+    /// least.
+    pub fn change_addresses(&self, sessions: usize) -> anyhow::Result<()> {
         let _context = self.crowd.enter();
         let mut guests = lock(&self.shared.guests);
         guests.sort_by_key(|guest| guest.moved);
-        let mut changed = 0;
         for guest in guests.iter_mut().take(sessions) {
             guest.endpoint.change_port().context("cannot open another socket")?;
             guest.moved += 1;
-            changed += 1;
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// So many sessions leave, those that came last first.

@@ -20,7 +20,7 @@ pub const SCHEMA: u32 = 1;
 const MAX_MESSAGES: usize = 5;
 
 /// All that is known when a run is over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The scenario's name.
     pub scenario: String,
@@ -57,7 +57,7 @@ pub struct Outcome {
 }
 
 /// A phase as it happened. Times are in seconds from the beginning.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct PhaseRecord {
     /// What it is called.
     pub name: String,
@@ -81,7 +81,7 @@ pub struct Moment {
 }
 
 /// What a process used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Used {
     /// Processor time so far, in seconds; from 0 again where it was restarted.
     pub cpu_s: f64,
@@ -90,7 +90,7 @@ pub struct Used {
 }
 
 /// The summary: the sums of what viewers saw in the words of their reports, and what it cost.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -140,7 +140,7 @@ pub struct Summary {
 }
 
 /// How many sessions there were.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Attendance {
     /// That were to come.
     pub asked: u64,
@@ -172,7 +172,7 @@ pub struct Seen {
 }
 
 /// What decoding players saw.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Sampled {
     /// How many there were.
     pub players: u64,
@@ -184,7 +184,7 @@ pub struct Sampled {
 }
 
 /// Hand-offs by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Outcomes {
     /// Of all outcomes.
     pub total: u64,
@@ -242,7 +242,7 @@ pub struct Recoveries {
 }
 
 /// What a process took in all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Taken {
     /// Processor time, in seconds, over all its starts.
     pub cpu_s: f64,
@@ -251,7 +251,7 @@ pub struct Taken {
 }
 
 /// Failures of one kind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Failures {
     /// How many.
     pub count: u64,

@@ -5,7 +5,7 @@
 const PRECISION: f64 = 0.05;
 
 /// A search under way.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Search {
     from: u32,
     to: u32,

@@ -10,7 +10,7 @@ use gibbon_testbed::{Around, Network, Process, Setup};
 use rustls::pki_types::CertificateDer;
 
 use crate::{
-    scenario::{NetworkPlan, Sample, Scenario},
+    scenario::{Existing, NetworkPlan, Sample, Scenario},
     sessions::Source,
 };
 
@@ -23,41 +23,31 @@ pub struct Ground {
     pub portal: Portal,
     /// Ids of its edges.
     pub edges: Vec<NodeId>,
-    portal_url: String,
-    token_file: PathBuf,
-    ca: PathBuf,
+    existing: Existing,
     folder: PathBuf,
 }
 
 impl Ground {
     /// Starts the scenario's network in `folder`, or finds the one it names.
     pub fn prepare(scenario: &Scenario, folder: &Path) -> anyhow::Result<Self> {
+        let folder = folder.to_owned();
         if let Some(plan) = &scenario.network {
-            let network = Network::start(folder, setup(plan))?;
+            let network = Network::start(&folder, setup(plan))?;
             let edges = plan.edge_ids().iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
-            return Ok(Self {
-                portal: network.portal.clone(),
-                portal_url: network.portal_url().to_owned(),
+            let existing = Existing {
+                url: network.portal_url().to_owned(),
                 token_file: network.certs().join("portal.token"),
                 ca: network.certs().join("ca.pem"),
-                folder: folder.to_owned(),
-                network: Some(network),
-                edges,
-            });
+            };
+            let (portal, network) = (network.portal.clone(), Some(network));
+            return Ok(Self { network, portal, edges, existing, folder });
         }
-        let there = scenario.portal.as_ref().context("a scenario has a [network] or a [portal]")?;
-        let portal = Portal::new(&there.url, &there.token_file)?;
+        let existing = scenario.portal.clone();
+        let existing = existing.context("a scenario has a [network] or a [portal]")?;
+        let portal = Portal::new(&existing.url, &existing.token_file)?;
         let nodes = portal.nodes()?.into_iter();
         let edges = nodes.filter(|node| node.role == Role::Edge && node.up).map(|node| node.id);
-        Ok(Self {
-            edges: edges.collect(),
-            network: None,
-            portal,
-            portal_url: there.url.clone(),
-            token_file: there.token_file.clone(),
-            ca: there.ca.clone(),
-            folder: folder.to_owned(),
-        })
+        Ok(Self { network: None, edges: edges.collect(), portal, existing, folder })
     }
 
     /// The network, for what needs its processes.
@@ -67,7 +57,8 @@ impl Ground {
 
     /// What sessions trust.
     pub fn authority(&self) -> anyhow::Result<CertificateDer<'static>> {
-        read_authority(&self.ca).with_context(|| format!("cannot read {}", self.ca.display()))
+        let ca = &self.existing.ca;
+        read_authority(ca).with_context(|| format!("cannot read {}", ca.display()))
     }
 
     /// Where `stream` is published, if it is synthetic and published here: what edges add to its delay can
@@ -86,9 +77,9 @@ impl Ground {
         let file = |path: &Path| path.display().to_string();
         let mut arguments = vec![
             sample.stream.to_string(),
-            format!("--portal={}", self.portal_url),
-            format!("--ca={}", file(&self.ca)),
-            format!("--token-file={}", file(&self.token_file)),
+            format!("--portal={}", self.existing.url),
+            format!("--ca={}", file(&self.existing.ca)),
+            format!("--token-file={}", file(&self.existing.token_file)),
             format!("--report={}", file(&self.report(name))),
         ];
         arguments.extend(sample.placement.map(|placement| format!("--placement={placement}")));
@@ -109,7 +100,6 @@ fn source_ids(plan: &NetworkPlan) -> impl Iterator<Item = String> {
 
 fn setup(plan: &NetworkPlan) -> Setup {
     let (edges, workers) = (plan.edge_ids(), plan.worker_ids());
-
     let mut setup = Setup { apart: true, seed: plan.seed, ..Setup::default() };
     if let (false, Some(origin)) = (plan.media.is_empty(), plan.origin_ids().first()) {
         let media: Vec<&str> = plan.media.iter().map(StreamName::as_str).collect();

@@ -33,7 +33,7 @@ const PLAYING_WITHIN: Duration = Duration::from_secs(20);
 const WHOLE: f64 = 0.999;
 
 /// What phases act on.
-pub struct Stage<'a> {
+pub struct Act<'a> {
     pub scenario: &'a Scenario,
     pub ground: &'a Ground,
     pub audience: &'a Audience,
@@ -47,7 +47,7 @@ pub struct Stage<'a> {
     pub supervised: Cell<bool>,
 }
 
-impl Stage<'_> {
+impl Act<'_> {
     /// Does a phase.
     pub fn perform(&self, phase: &Phase) {
         if let Err(error) = self.try_perform(&phase.kind) {
@@ -94,7 +94,7 @@ impl Stage<'_> {
             }
             Kind::AddressChange { sessions } => {
                 let sessions = sessions.map_or(usize::MAX, |sessions| sessions as usize);
-                self.audience.change_addresses(sessions).map(drop)
+                self.audience.change_addresses(sessions)
             }
             Kind::Chaos { for_s, seed } => self.chaos(*for_s, *seed),
             Kind::Capacity { from, to, delay_p99_ms, for_s } => {
@@ -384,9 +384,8 @@ impl Stage<'_> {
         let before = self.audience.count();
         self.audience.reset_delays();
         self.sleep(for_s);
-        let [latency, _] = self.audience.delays();
         let after = self.audience.count();
-        let p99_ms = latency.value_at_quantile(0.99) as f64 / 1000.0;
+        let p99_ms = self.audience.latency().value_at_quantile(0.99) as f64 / 1000.0;
         let shown = |c: crate::sessions::Count| c.central + c.side + c.frozen;
         let due = (shown(after) - shown(before)) as f64;
         let whole = (after.central - before.central) as f64 >= WHOLE * due;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::Scenario;
 
 /// A phase: what happens, and what it is called in reports.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Phase {
     /// What it is called; its kind by default.
     #[serde(default)]
@@ -19,7 +19,7 @@ pub struct Phase {
 }
 
 /// What happens. Times are in seconds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kind {
     /// Sessions begin.
@@ -178,7 +178,7 @@ fn both() -> Direction {
 }
 
 /// What a phase needs of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Needs {
     Nothing,
     Processes,
@@ -232,8 +232,8 @@ impl Kind {
         }
     }
 
-    /// All times in it, which must be times.
-    fn times(&self) -> Vec<f64> {
+    /// All times and rates in it, which must be within bounds.
+    fn numbers(&self) -> Vec<f64> {
         match self {
             Kind::Ramp { over_s, .. } => vec![*over_s],
             Kind::Storm { over_s, within_s, .. } => vec![*over_s, *within_s],
@@ -276,8 +276,8 @@ fn node_of(party: &Party) -> Option<&NodeId> {
     }
 }
 
-/// No time in a scenario is longer, in seconds.
-const MAX_TIME: f64 = 86_400.0;
+/// No time in a scenario is longer, in seconds, and no rate higher.
+const MAX_NUMBER: f64 = 86_400.0;
 
 impl Phase {
     /// What it is called.
@@ -287,8 +287,8 @@ impl Phase {
 
     pub(super) fn check(&self, scenario: &Scenario) -> anyhow::Result<()> {
         let (kind, network) = (&self.kind, &scenario.network);
-        if let Some(odd) = kind.times().into_iter().find(|time| !(0.0..=MAX_TIME).contains(time)) {
-            bail!("{odd} is not between 0 and {MAX_TIME}");
+        if let Some(odd) = kind.numbers().into_iter().find(|n| !(0.0..=MAX_NUMBER).contains(n)) {
+            bail!("{odd} is not between 0 and {MAX_NUMBER}");
         }
         if let Kind::Capacity { from, to, .. } = kind {
             ensure!((1..=*to).contains(from), "from is at least 1 and at most to");

@@ -1,7 +1,7 @@
 //! The scenarios that come with the harness.
 
 /// One of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Shipped {
     /// What `gibbon-load run` knows it by.
     pub name: &'static str,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use gibbon_mdc::Verdict;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -14,7 +14,7 @@ macro_rules! counts {
         }
 
         /// The counts at one time.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
         pub struct Count {
             $($(#[$doc])* pub $name: u64,)*
         }

@@ -13,7 +13,7 @@ const PACKET: Duration = Duration::from_millis(20);
 const PACKET_BYTES: usize = 160;
 
 /// What a synthetic stream looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// How frames are dealt out to the descriptions.
     pub scheme: Scheme,
@@ -48,7 +48,7 @@ impl Shape {
 }
 
 /// One frame to be published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Item {
     /// When: its media time, too.
     pub time: MediaTime,

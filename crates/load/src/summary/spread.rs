@@ -28,7 +28,7 @@ pub struct Spread {
 }
 
 /// Values between two bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Bucket {
     /// Above this …
     pub from: f64,

@@ -48,11 +48,7 @@ struct Tick {
 
 /// Serves until told to stop.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?
-        .block_on(async { tokio::spawn(serve(options)).await? })
+    super::runtime()?.block_on(async { tokio::spawn(serve(options)).await? })
 }
 
 async fn serve(options: Options) -> anyhow::Result<()> {
