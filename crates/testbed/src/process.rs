@@ -121,12 +121,6 @@ impl Process {
         Usage::of(self.child.id())
     }
 
-    /// Memory it holds (resident set), in kB.
-    pub fn memory_kb(&self) -> anyhow::Result<u64> {
-        let usage = self.usage().with_context(|| format!("{} is gone", self.name))?;
-        Ok(usage.memory_kib)
-    }
-
     /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)

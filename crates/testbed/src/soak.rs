@@ -92,7 +92,9 @@ fn sample(
     tasks: &mut Series,
 ) -> anyhow::Result<()> {
     let note = |process: &Process, series: &mut Series| -> anyhow::Result<()> {
-        series.entry(process.name().to_owned()).or_default().push(process.memory_kb()? as f64);
+        let name = process.name();
+        let usage = process.usage().with_context(|| format!("{name} is gone"))?;
+        series.entry(name.to_owned()).or_default().push(usage.memory_kib as f64);
         Ok(())
     };
     for node in EDGES.iter().chain(&["origin-1"]) {
