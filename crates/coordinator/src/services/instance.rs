@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use gibbon_control::work::{InstanceReport, InstanceSpec, InstanceState};
+use gibbon_control::work::{InstanceReport, InstanceSpec, InstanceState, segment};
 use gibbon_media::{Catalog, InstanceId, MediaTime, NodeId, ServiceId, StreamName};
 use gibbon_placement::assign::StepNeed;
 
@@ -228,17 +228,9 @@ impl Services {
 
     /// `root` and all that hang on it raw, each after what it hangs on.
     pub fn hanging_on(&self, root: InstanceId) -> Vec<InstanceId> {
-        let mut found = vec![root];
-        let Some(worker) = self.instance(root).map(|instance| &instance.worker) else {
-            return found;
-        };
-        let mut next = 0;
-        while let Some(upstream) = found.get(next).copied() {
-            let hanging = self.at(worker).filter(|(_, i)| i.spec.raw_from() == Some(upstream));
-            found.extend(hanging.map(|(id, _)| id));
-            next += 1;
-        }
-        found
+        let Some(root) = self.instance(root) else { return Vec::new() };
+        let there: Vec<_> = self.at(&root.worker).map(|(_, instance)| &instance.spec).collect();
+        segment(&root.spec, &there).into_iter().map(|spec| spec.instance).collect()
     }
 
     /// The instance that the segment of `instance` begins with.
