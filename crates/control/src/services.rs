@@ -160,6 +160,14 @@ impl MoveStep {
 }
 
 impl ServiceState {
+    /// Every one.
+    pub const ALL: [ServiceState; 4] = [
+        ServiceState::Starting,
+        ServiceState::Running,
+        ServiceState::Impaired,
+        ServiceState::Failed,
+    ];
+
     /// The word for it in JSON and in tables.
     pub fn as_str(self) -> &'static str {
         match self {

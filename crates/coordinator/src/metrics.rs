@@ -25,17 +25,6 @@ const TIMED: [(&str, &str, &str); 5] = [
     ("close", "finish_sent", "closed"),
 ];
 
-/// Why there are hand-offs.
-const CAUSES: [Cause; 7] = [
-    Cause::Operator,
-    Cause::Drain,
-    Cause::Network,
-    Cause::Load,
-    Cause::Location,
-    Cause::Maintenance,
-    Cause::Failure,
-];
-
 /// Counts and distributions. Clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -107,7 +96,7 @@ impl Metrics {
     /// Begins at nothing.
     fn expect(&self) {
         use HandoffOutcome::{Completed, Failed, RolledBack};
-        for cause in CAUSES.map(word) {
+        for cause in Cause::ALL.map(Cause::as_str) {
             for outcome in [Completed, RolledBack, Failed].map(HandoffOutcome::as_str) {
                 self.handoffs.expect([("cause", &cause), ("outcome", &outcome)]);
             }
@@ -125,7 +114,7 @@ impl Metrics {
 
     /// A hand-off has ended.
     pub(crate) fn ended(&self, info: &HandoffInfo) {
-        let (cause, outcome) = (word(info.cause), info.outcome.as_str());
+        let (cause, outcome) = (info.cause.as_str(), info.outcome.as_str());
         self.handoffs.add([("cause", &cause), ("outcome", &outcome)], 1.0);
         if let [first, .., last] = &info.progress[..] {
             let took = seconds_between(first, last);
@@ -138,7 +127,7 @@ impl Metrics {
 
     /// All that a hand-off has cost its viewer is known.
     pub(crate) fn cost(&self, cause: Cause, gap: ViewerGap) {
-        let cause = word(cause);
+        let cause = cause.as_str();
         for (verdict, ms) in [("side", gap.side_ms), ("frozen", gap.frozen_ms)] {
             self.gaps.observe([("cause", &cause), ("verdict", &verdict)], ms as f64 / 1000.0);
         }
@@ -180,16 +169,4 @@ fn steps(progress: &[ProgressInfo]) -> Vec<(&'static str, f64)> {
 
 fn seconds_between(first: &ProgressInfo, last: &ProgressInfo) -> f64 {
     last.at_us.saturating_sub(first.at_us) as f64 / 1e6
-}
-
-fn word(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Operator => "operator",
-        Cause::Drain => "drain",
-        Cause::Network => "network",
-        Cause::Load => "load",
-        Cause::Location => "location",
-        Cause::Maintenance => "maintenance",
-        Cause::Failure => "failure",
-    }
 }

@@ -20,9 +20,7 @@ pub struct Refusals(Counts);
 impl Default for Refusals {
     fn default() -> Self {
         let refusals = Self(Counts::default());
-        use RejectCode::{Full, Leaving, Unauthorised, Unavailable, UnknownStream};
-        let codes = [UnknownStream, Unauthorised, Full, Unavailable, Leaving];
-        codes.into_iter().for_each(|code| refusals.0.expect([("code", &word(code))]));
+        RejectCode::ALL.iter().for_each(|code| refusals.0.expect([("code", &code.as_str())]));
         refusals
     }
 }
@@ -30,21 +28,11 @@ impl Default for Refusals {
 impl Refusals {
     /// One more.
     pub fn count(&self, code: RejectCode) {
-        self.0.add([("code", &word(code))], 1.0);
+        self.0.add([("code", &code.as_str())], 1.0);
     }
 
     fn register(&self, registry: &mut Registry) {
         self.0.register(registry, "gibbon_edge_refusals", "Legs that were refused");
-    }
-}
-
-fn word(code: RejectCode) -> &'static str {
-    match code {
-        RejectCode::UnknownStream => "unknown_stream",
-        RejectCode::Unauthorised => "unauthorised",
-        RejectCode::Full => "full",
-        RejectCode::Unavailable => "unavailable",
-        RejectCode::Leaving => "leaving",
     }
 }
 

@@ -82,6 +82,32 @@ pub enum Cause {
     Failure,
 }
 
+impl Cause {
+    /// Every one.
+    pub const ALL: [Cause; 7] = [
+        Cause::Operator,
+        Cause::Drain,
+        Cause::Network,
+        Cause::Load,
+        Cause::Location,
+        Cause::Maintenance,
+        Cause::Failure,
+    ];
+
+    /// The word for it in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Operator => "operator",
+            Cause::Drain => "drain",
+            Cause::Network => "network",
+            Cause::Load => "load",
+            Cause::Location => "location",
+            Cause::Maintenance => "maintenance",
+            Cause::Failure => "failure",
+        }
+    }
+}
+
 /// How a hand-off ended. It always does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

@@ -37,15 +37,9 @@ impl Manager {
         page.gauge(
             "gibbon_services",
             "Services, by how they are.",
-            [
-                ("starting", ServiceState::Starting),
-                ("running", ServiceState::Running),
-                ("impaired", ServiceState::Impaired),
-                ("failed", ServiceState::Failed),
-            ]
-            .map(|(name, state)| {
+            ServiceState::ALL.map(|state| {
                 let count = services.iter().filter(|service| service.state == state).count();
-                Sample::new([("state", &name)], count)
+                Sample::new([("state", &state.as_str())], count)
             }),
         );
     }

@@ -263,17 +263,33 @@ pub enum RejectCode {
     Leaving = 5,
 }
 
+impl RejectCode {
+    /// Every one.
+    pub const ALL: [RejectCode; 5] = [
+        RejectCode::UnknownStream,
+        RejectCode::Unauthorised,
+        RejectCode::Full,
+        RejectCode::Unavailable,
+        RejectCode::Leaving,
+    ];
+
+    /// The word for it in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RejectCode::UnknownStream => "unknown_stream",
+            RejectCode::Unauthorised => "unauthorised",
+            RejectCode::Full => "full",
+            RejectCode::Unavailable => "unavailable",
+            RejectCode::Leaving => "leaving",
+        }
+    }
+}
+
 impl TryFrom<u8> for RejectCode {
     type Error = Malformed;
     fn try_from(n: u8) -> Result<Self, Malformed> {
-        Ok(match n {
-            1 => RejectCode::UnknownStream,
-            2 => RejectCode::Unauthorised,
-            3 => RejectCode::Full,
-            4 => RejectCode::Unavailable,
-            5 => RejectCode::Leaving,
-            n => return Err(Malformed::Unknown { what: "reject code", value: n.into() }),
-        })
+        let unknown = Malformed::Unknown { what: "reject code", value: n.into() };
+        RejectCode::ALL.into_iter().find(|code| *code as u8 == n).ok_or(unknown)
     }
 }
 
