@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use gibbon_control::portal::{HandoffInfo, ProgressInfo};
+use gibbon_control::portal::{HandoffInfo, HandoffOutcome, ProgressInfo};
 use gibbon_handoff::{InfoSender, Reason, Source, ToClient, client::Note};
 use gibbon_mdc::Verdict;
-use gibbon_media::{Description, HandoffId, MediaTime, NodeId};
+use gibbon_media::{Description, HandoffId, MediaTime, NodeId, Placement};
 
 use crate::report::{HandoffRecord, HandoffStep, LegRecord, Recovery, VerdictSpan};
 
@@ -35,16 +35,33 @@ fn ms(d: Duration) -> u64 {
 }
 
 impl Journal {
-    /// An order to attach begins the crossing of a description.
+    /// An order to attach begins the crossing of a description; the others tell how a hand-off ends, unless the
+    /// coordinator tells it better in the end.
     pub fn order(&mut self, order: &ToClient) {
-        let ToClient::Attach { order, description, from, to, .. } = order else { return };
-        if self.handoff(order.handoff).is_none() && self.handoffs.len() < MAX_RECORDS {
+        match order {
+            ToClient::Attach { order, description, from, to, .. } => {
+                self.crossing(order.handoff, *description, from, to);
+            }
+            // All of it is moved and has passed probation.
+            ToClient::Finish { order, .. } => self.over(order.handoff, HandoffOutcome::Completed),
+            ToClient::Return { order, .. } => self.over(order.handoff, HandoffOutcome::RolledBack),
+        }
+    }
+
+    fn over(&mut self, id: HandoffId, outcome: HandoffOutcome) {
+        if let Some(handoff) = self.handoff(id).filter(|handoff| is_open(handoff)) {
+            handoff.outcome = outcome.as_str().into();
+        }
+    }
+
+    fn crossing(&mut self, id: HandoffId, description: Description, from: &NodeId, to: &NodeId) {
+        if self.handoff(id).is_none() && self.handoffs.len() < MAX_RECORDS {
             self.handoffs.push(HandoffRecord {
-                id: order.handoff,
+                id,
                 cause: None,
                 from: from.clone(),
                 to: to.clone(),
-                outcome: "running".into(),
+                outcome: HandoffOutcome::Running.as_str().into(),
                 reason: None,
                 selected_ms: None,
                 completed_ms: None,
@@ -52,11 +69,11 @@ impl Journal {
                 steps: Vec::new(),
             });
         }
-        if self.step(order.handoff, *description).is_none()
-            && let Some(handoff) = self.handoff(order.handoff)
+        if self.step(id, description).is_none()
+            && let Some(handoff) = self.handoff(id)
         {
             handoff.steps.push(HandoffStep {
-                description: *description,
+                description,
                 prefetch_sent_ms: None,
                 fetched_from: None,
                 prefetch_ready_ms: None,
@@ -81,7 +98,7 @@ impl Journal {
             Note::Detached { .. } => {}
             Note::RolledBack { order, reason, .. } => {
                 if let Some(handoff) = self.handoff(order.handoff) {
-                    handoff.outcome = "rolled_back".into();
+                    handoff.outcome = HandoffOutcome::RolledBack.as_str().into();
                     handoff.reason = Some(reason_word(*reason));
                 }
             }
@@ -228,16 +245,18 @@ impl Journal {
         }
     }
 
-    /// Adds what only the coordinator knows. `started` is session start by the wall clock.
-    pub fn learn<'a>(
-        &mut self,
-        infos: impl IntoIterator<Item = &'a HandoffInfo>,
-        started: MediaTime,
-    ) {
+    /// Adds what only the coordinator knows. `started` is session start by the wall clock. A hand-off that it does not
+    /// know (any more), as one of before its restart, is not under way: it has ended as its legs say.
+    pub fn learn(&mut self, infos: &[&HandoffInfo], started: MediaTime, placement: Placement) {
         let at =
             |progress: &ProgressInfo| MediaTime(progress.at_us).since(started).as_millis() as u64;
-        for info in infos {
-            let Some(record) = self.handoff(info.handoff) else { continue };
+        for record in &mut self.handoffs {
+            let Some(info) = infos.iter().find(|info| info.handoff == record.id) else {
+                if is_open(record) {
+                    record.outcome = outcome_of(&record.steps, placement).as_str().into();
+                }
+                continue;
+            };
             let find = |step: &str, description: Option<Description>| {
                 info.progress
                     .iter()
@@ -291,6 +310,22 @@ impl Journal {
     }
 }
 
+fn is_open(handoff: &HandoffRecord) -> bool {
+    handoff.outcome == HandoffOutcome::Running.as_str()
+}
+
+/// How a hand-off ended that went no further than this. Both descriptions of a session that is placed together are
+/// to move; of a diverse one each may move alone.
+fn outcome_of(steps: &[HandoffStep], placement: Placement) -> HandoffOutcome {
+    let moved = steps.iter().filter(|step| step.attached_ms.is_some()).count();
+    let whole = moved == steps.len() && (moved == 2 || placement == Placement::Diverse);
+    match moved {
+        0 => HandoffOutcome::RolledBack,
+        _ if whole => HandoffOutcome::Completed,
+        _ => HandoffOutcome::Failed,
+    }
+}
+
 /// What the journal has in the end.
 #[derive(Debug)]
 pub struct Records {
@@ -319,6 +354,8 @@ mod tests {
 
     use super::*;
 
+    const ORDER: OrderId = OrderId { term: Term(1), step: 1, handoff: HandoffId(7) };
+
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -333,16 +370,15 @@ mod tests {
             order,
         };
         journal.note(at(10), &attached(&a, None));
-        let order = OrderId { term: Term(1), step: 1, handoff: HandoffId(7) };
         journal.order(&ToClient::Attach {
-            order,
+            order: ORDER,
             description: Description::One,
             from: a.clone(),
             to: b.clone(),
             start: GroupId(3),
         });
         journal.frame(at(990), Description::One, true, true);
-        journal.note(at(1000), &attached(&b, Some(order)));
+        journal.note(at(1000), &attached(&b, Some(ORDER)));
         journal.leg_ended(at(1100), Description::One, &a);
         let records = journal.finish(at(2000), at(1000));
         let step = &records.handoffs[0].steps[0];
@@ -351,6 +387,60 @@ mod tests {
         let spans: Vec<_> =
             records.legs.iter().map(|l| (l.edge.as_str(), l.from_ms, l.to_ms)).collect();
         assert_eq!(spans, [("edge-a", 10, 1100), ("edge-b", 1000, 2000)]);
+    }
+
+    /// A hand-off that went this far and of which the coordinator knows nothing, of a session placed so.
+    fn forgotten(placement: Placement, attached: usize, ends: Option<ToClient>) -> String {
+        let [a, b]: [NodeId; 2] = ["edge-a", "edge-b"].map(|edge| edge.parse().unwrap());
+        let mut journal = Journal::default();
+        let both = [Description::One, Description::Zero];
+        for (n, description) in both.into_iter().take(attached.max(1)).enumerate() {
+            let (from, to, start) = (a.clone(), b.clone(), GroupId(3));
+            journal.order(&ToClient::Attach { order: ORDER, description, from, to, start });
+            if n < attached {
+                let (edge, order) = (b.clone(), Some(ORDER));
+                journal.note(at(1000), &Note::Attached { description, edge, order });
+            }
+        }
+        ends.into_iter().for_each(|order| journal.order(&order));
+        journal.learn(&[], MediaTime(0), placement);
+        journal.finish(at(9000), at(1000)).handoffs.remove(0).outcome
+    }
+
+    #[test]
+    fn a_hand_off_that_the_coordinator_has_forgotten_ended_as_the_client_saw_it() {
+        use Placement::{Diverse, Together};
+        let edge = || "edge-a".parse().unwrap();
+        let finish = || Some(ToClient::Finish { order: ORDER, edge: edge() });
+        let description = Description::One;
+        let back = || Some(ToClient::Return { order: ORDER, description, to: edge() });
+        for (placement, attached, ends, outcome) in [
+            (Together, 2, finish(), "completed"),
+            (Diverse, 1, finish(), "completed"),
+            (Together, 1, back(), "rolled_back"),
+            (Together, 2, None, "completed"),
+            (Diverse, 1, None, "completed"),
+            (Together, 1, None, "failed"),
+            (Together, 0, None, "rolled_back"),
+        ] {
+            let ended = forgotten(placement, attached, ends.clone());
+            assert_eq!(ended, outcome, "{placement:?}, {attached} attached, {ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_hand_off_of_which_the_coordinator_was_not_asked_is_as_the_client_was_told() {
+        let [from, to]: [NodeId; 2] = ["edge-a", "edge-b"].map(|edge| edge.parse().unwrap());
+        let (description, start) = (Description::One, GroupId(3));
+        let attach = ToClient::Attach { order: ORDER, description, from, to: to.clone(), start };
+        for (orders, outcome) in [
+            (vec![attach.clone()], "running"),
+            (vec![attach, ToClient::Finish { order: ORDER, edge: to }], "completed"),
+        ] {
+            let mut journal = Journal::default();
+            orders.iter().for_each(|order| journal.order(order));
+            assert_eq!(journal.finish(at(2000), at(1000)).handoffs[0].outcome, outcome);
+        }
     }
 
     #[test]
@@ -407,10 +497,9 @@ mod tests {
         let cause = Reason::Closed;
         journal.note(at(1000), &Note::Recovering { description, from: a.clone(), cause });
         journal.note(at(1200), &Note::Lost { description });
-        let order = OrderId { term: Term(1), step: 1, handoff: HandoffId(7) };
         let (from, to, start) = (a, b.clone(), GroupId(3));
-        journal.order(&ToClient::Attach { order, description, from, to, start });
-        let attached = Note::Attached { description, edge: b.clone(), order: Some(order) };
+        journal.order(&ToClient::Attach { order: ORDER, description, from, to, start });
+        let attached = Note::Attached { description, edge: b.clone(), order: Some(ORDER) };
         journal.note(at(3000), &attached);
         let records = journal.finish(at(9000), at(1000));
         assert_eq!(records.recoveries[0].to, Some(b));

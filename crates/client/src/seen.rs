@@ -36,7 +36,7 @@ impl Seen {
     /// Adds what only the coordinator knows of hand-offs; those of other sessions are passed over.
     pub fn learn(&mut self, handoffs: &[HandoffInfo]) {
         let ours = handoffs.iter().filter(|handoff| handoff.session == self.session);
-        self.journal.learn(ours, self.started_at);
+        self.journal.learn(&ours.collect::<Vec<_>>(), self.started_at, self.placement);
     }
 
     /// The report, without what only the player knows: `startup_ms` counts from session start, there is no
