@@ -101,6 +101,13 @@ pub struct SourcePlan {
     /// Length of a group, in ms.
     #[serde(default = "second")]
     pub group_ms: u64,
+    /// Whether the frames of several streams are sent at moments spread evenly over the time between two pictures.
+    #[serde(default = "yes")]
+    pub stagger: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn alternating() -> Scheme {
@@ -126,6 +133,7 @@ impl SourcePlan {
         ];
         arguments.extend(self.secondary_bytes.map(|bytes| format!("--secondary-bytes={bytes}")));
         arguments.extend(self.sound.then(|| "--sound".to_owned()));
+        arguments.extend((!self.stagger).then(|| "--no-stagger".to_owned()));
         arguments
     }
 }

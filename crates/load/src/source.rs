@@ -64,6 +64,10 @@ pub struct Options {
     /// Length of a group, in ms
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..=10_000))]
     group_ms: u64,
+    /// Send the frames of all streams at the same moment; else those of several streams are sent at moments
+    /// spread evenly over the time between two pictures
+    #[arg(long)]
+    no_stagger: bool,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -82,6 +86,12 @@ impl Options {
             sound: self.sound,
             group: Duration::from_millis(self.group_ms),
         }
+    }
+
+    /// How long after their media times the frames of stream `n` are sent, as if its encoder took that long.
+    fn lag(&self, n: usize) -> Duration {
+        let part = if self.no_stagger { 0.0 } else { n as f64 / self.stream.len() as f64 };
+        self.fps.interval().mul_f64(part)
     }
 }
 
@@ -105,7 +115,8 @@ async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
     )?;
     let bound = endpoint.local_address()?;
     let shape = options.shape();
-    let streams = options.stream.iter().map(|stream| publish(shape, stream));
+    let streams = options.stream.iter().enumerate();
+    let streams = streams.map(|(n, stream)| publish(shape, stream, options.lag(n)));
     let streams = streams.collect::<anyhow::Result<_>>()?;
     let server = Arc::new(Server { streams, downstreams: Subscribers::default() });
     let register = FromNode::Register {
@@ -129,8 +140,9 @@ async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
     serving.await.context("the server task failed")
 }
 
-/// Begins to publish a stream, on a thread of its own: timers of the runtime are a millisecond coarse.
-fn publish(shape: Shape, stream: &StreamName) -> anyhow::Result<Published> {
+/// Begins to publish a stream `lag` after its media times, on a thread of its own: timers of the runtime are a
+/// millisecond coarse.
+fn publish(shape: Shape, stream: &StreamName, lag: Duration) -> anyhow::Result<Published> {
     let catalog = shape.catalog(stream.clone(), process::host_id());
     let tracks = [Arc::<Tracks>::default(), Arc::default()];
     let mut publisher = Publisher {
@@ -142,8 +154,9 @@ fn publish(shape: Shape, stream: &StreamName) -> anyhow::Result<Published> {
     let grids = catalog.grids;
     thread::Builder::new().name(format!("source {stream}")).spawn(move || {
         for item in pattern {
-            wait_until(item.time);
-            publisher.put(&item, grids[item.description.index()]);
+            let due = item.time + lag;
+            wait_until(due);
+            publisher.put(&item, due, grids[item.description.index()]);
         }
     })?;
     Ok(Published { catalog, tracks })
@@ -157,7 +170,8 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn put(&mut self, item: &Item, grid: GroupGrid) {
+    /// Publishes a frame that is due at `due`.
+    fn put(&mut self, item: &Item, due: MediaTime, grid: GroupGrid) {
         let now = process::now();
         let began = &mut self.began[item.description.index()][item.medium.index()];
         if item.index == 0 {
@@ -174,7 +188,7 @@ impl Publisher {
             Ok(group) => group,
             Err(why) => return tracing::warn!(group = %item.group, %why, "not published"),
         };
-        let stamp = Stamp { intended: item.time, sent: now, counter: item.counter };
+        let stamp = Stamp { intended: due, sent: now, counter: item.counter };
         let payload = stamp.payload(item.bytes);
         let frame = Frame { time: item.time, flags: item.flags, payload };
         if tracks.push(&group, item.index, frame) == Push::Refused {
