@@ -298,11 +298,8 @@ fn perform(act: &Act<'_>, started: Instant, progress: &Progress) -> Vec<PhaseRec
 fn audience(scenario: &Scenario, ground: &Ground) -> anyhow::Result<Audience> {
     let mut settings = Settings::default();
     settings.merger.playout_delay = Duration::from_millis(scenario.sessions.playout_delay_ms);
-    // Frames are told apart by their place in a stream: there must be one.
-    let source = match &scenario.sessions.streams[..] {
-        [stream] => ground.source(scenario, stream),
-        _ => None,
-    };
+    let streams = &scenario.sessions.streams;
+    let source = streams.iter().find_map(|stream| ground.source(scenario, stream));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     Audience::new(sessions::Options {
         portal: ground.portal.clone(),
@@ -310,6 +307,7 @@ fn audience(scenario: &Scenario, ground: &Ground) -> anyhow::Result<Audience> {
         settings,
         threads,
         source,
+        streams: streams.len(),
     })
 }
 

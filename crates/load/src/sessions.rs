@@ -7,8 +7,9 @@
 //!  end ─────────────▶ report                                                          straight from the source
 //! ```
 //!
-//! Every [`PROBE_EVERY`]th session is a probe: it shares a thread with the direct subscription alone, so that the
-//! time an edge adds to a frame is not mixed with the time that this process takes for a thousand others.
+//! One stream is followed straight from its source. Of those who watch it some are probes, one in [`PROBE_EVERY`] of
+//! all sessions where there are enough: they share a thread with the direct subscription alone, so that the time an
+//! edge adds to a frame is not mixed with the time that this process takes for a thousand others.
 
 mod counts;
 mod delays;
@@ -28,7 +29,7 @@ use gibbon_control::{
     portal::{SessionRequest, SessionTicket},
     report::Report,
 };
-use gibbon_media::SessionId;
+use gibbon_media::{SessionId, StreamName};
 use gibbon_net::{Endpoint, Viewers, close};
 use hdrhistogram::Histogram;
 use rustls::pki_types::CertificateDer;
@@ -48,7 +49,7 @@ use seat::Seat;
 use crate::lock;
 
 /// One in so many sessions is a probe.
-pub const PROBE_EVERY: u32 = 16;
+const PROBE_EVERY: usize = 16;
 /// Requests to the portal at once.
 const MAX_ASKING: usize = 16;
 /// Sessions that have not ended this long after they were told to are given up.
@@ -65,8 +66,10 @@ pub struct Options {
     pub settings: Settings,
     /// Threads for all but the probes, at least one.
     pub threads: usize,
-    /// Where the frames of the probes come from, for what edges add to their delay; synthetic streams only.
+    /// The stream that probes watch, for what edges add to its delay; a synthetic one.
     pub source: Option<Source>,
+    /// How many streams are watched, by turns.
+    pub streams: usize,
 }
 
 /// Sessions that watch until they are told to end. Not to be used or dropped within a tokio runtime: it has its
@@ -88,6 +91,9 @@ struct Shared {
     asking: Semaphore,
     counts: Arc<Counts>,
     delays: Arc<Delays>,
+    /// What probes compare with, and which sessions of its stream are probes: one in so many.
+    direct: Option<Arc<Direct>>,
+    probe_every: u32,
     visits: Mutex<JoinSet<Visit>>,
     guests: Mutex<Vec<Guest>>,
     over: watch::Sender<bool>,
@@ -178,7 +184,9 @@ impl Audience {
             settings: options.settings,
             asking: Semaphore::new(MAX_ASKING),
             counts: Arc::default(),
-            delays: Arc::new(Delays::new(threads, direct)?),
+            delays: Arc::new(Delays::new(threads)?),
+            direct,
+            probe_every: (PROBE_EVERY / options.streams.max(1)).max(1) as u32,
             visits: Mutex::default(),
             guests: Mutex::default(),
             over: watch::Sender::new(false),
@@ -203,8 +211,9 @@ impl Audience {
                 let after = Duration::try_from_secs_f64(f64::from(n) / per_second);
                 tokio::time::sleep_until(begun + after.unwrap_or_default()).await;
                 let number = first + n;
-                let runtime = if number % PROBE_EVERY == 0 { &probes } else { &crowd };
-                let visit = shared.clone().visit(number, request.clone());
+                let probe = shared.probe(number, &request.stream);
+                let runtime = if probe.is_some() { &probes } else { &crowd };
+                let visit = shared.clone().visit(number, probe, request.clone());
                 lock(&shared.visits).spawn_on(visit, runtime);
             }
         });
@@ -276,13 +285,13 @@ impl Audience {
 
     /// Makes the reports, with what the coordinator tells of hand-offs. Where it is gone, they have the clients'.
     fn conclude(&self, visits: &mut Vec<Visit>) {
-        let handoffs = self.shared.portal.handoffs().unwrap_or_else(|error| {
+        let handoffs = self.shared.portal.handoffs();
+        if let Err(error) = &handoffs {
             tracing::warn!(%error, "the portal does not tell of the hand-offs");
-            Vec::new()
-        });
+        }
         for visit in visits.iter_mut() {
             if let Some(mut seen) = visit.seen.take() {
-                seen.learn(&handoffs);
+                handoffs.iter().for_each(|handoffs| seen.learn(handoffs));
                 visit.report = Some(seen.report().0);
             }
         }
@@ -320,8 +329,19 @@ impl Visit {
 }
 
 impl Shared {
+    /// What session `number` compares its delays with, if it is a probe.
+    fn probe(&self, number: u32, stream: &StreamName) -> Option<Arc<Direct>> {
+        let followed = self.direct.as_ref().filter(|direct| direct.stream() == stream);
+        followed.filter(|_| number.is_multiple_of(self.probe_every)).cloned()
+    }
+
     /// One session, from the request for its ticket to its end.
-    async fn visit(self: Arc<Self>, number: u32, request: SessionRequest) -> Visit {
+    async fn visit(
+        self: Arc<Self>,
+        number: u32,
+        probe: Option<Arc<Direct>>,
+        request: SessionRequest,
+    ) -> Visit {
         self.counts.asked();
         let mut over = self.over.subscribe();
         let ticket = tokio::select! {
@@ -329,7 +349,11 @@ impl Shared {
             _ = over.wait_for(|over| *over) => Err(anyhow::anyhow!("it was told to end before")),
         };
         let visit = match ticket {
-            Ok(ticket) => self.watch(number, request, ticket, over).await,
+            Ok(ticket) => {
+                let seat =
+                    Seat::new(self.counts.clone(), self.delays.clone(), number as usize, probe);
+                self.watch(seat, request, ticket, over).await
+            }
             Err(error) => {
                 let failure = Failure::new(FailureKind::NotGranted, format!("{error:#}"));
                 Visit::failed(None, failure)
@@ -344,7 +368,7 @@ impl Shared {
 
     async fn watch(
         &self,
-        number: u32,
+        seat: Seat,
         request: SessionRequest,
         ticket: SessionTicket,
         mut over: watch::Receiver<bool>,
@@ -360,8 +384,6 @@ impl Shared {
         let (leave, left) = oneshot::channel();
         let guest = Guest { session, endpoint: endpoint.clone(), _leave: leave, moved: 0 };
         lock(&self.guests).push(guest);
-        let probe = number.is_multiple_of(PROBE_EVERY);
-        let seat = Seat::new(self.counts.clone(), self.delays.clone(), number as usize, probe);
         let settings = self.settings.clone();
         let engine = Engine::new(endpoint.clone(), request.stream, ticket, settings, seat);
         let played = engine

@@ -1,14 +1,9 @@
 //! How late frames are, over all sessions: recorded where they arrive, read while they run.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{sync::Mutex, time::Duration};
 
-use gibbon_media::StreamName;
 use hdrhistogram::{CreationError, Histogram};
 
-use super::direct::{Direct, Place};
 use crate::{delays_histogram, lock};
 
 /// Delays of all sessions.
@@ -18,16 +13,15 @@ pub struct Delays {
     latency: Vec<Mutex<Histogram<u64>>>,
     added: Mutex<Histogram<u64>>,
     none: Histogram<u64>,
-    direct: Option<Arc<Direct>>,
 }
 
 impl Delays {
-    /// None yet, of sessions on so many threads; what edges add is seen beside `direct`.
-    pub fn new(threads: usize, direct: Option<Arc<Direct>>) -> Result<Self, CreationError> {
+    /// None yet, of sessions on so many threads.
+    pub fn new(threads: usize) -> Result<Self, CreationError> {
         let none = delays_histogram()?;
         let fresh = || Mutex::new(none.clone());
         let (latency, added) = ((0..threads.max(1)).map(|_| fresh()).collect(), fresh());
-        Ok(Self { latency, added, none, direct })
+        Ok(Self { latency, added, none })
     }
 
     /// A frame was there so long after it was to be sent. `session` is any number of the session.
@@ -36,13 +30,9 @@ impl Delays {
         lock(latency).saturating_record(delay.as_micros() as u64);
     }
 
-    /// A frame of `stream` was there over an edge. One that has not come from the source yet counts as not delayed:
-    /// this process has read its sockets in the other order.
-    pub fn passed_edge(&self, stream: &StreamName, place: Place, at: Instant) {
-        let direct = self.direct.as_ref().filter(|direct| direct.stream() == stream);
-        let Some(arrival) = direct.and_then(|direct| direct.arrival(place, at)) else { return };
-        let added = at.saturating_duration_since(arrival).as_micros() as u64;
-        lock(&self.added).saturating_record(added);
+    /// A frame was there so much later over an edge than straight from its source.
+    pub fn passed_edge(&self, later: Duration) {
+        lock(&self.added).saturating_record(later.as_micros() as u64);
     }
 
     /// All latencies so far, in µs.
@@ -72,7 +62,7 @@ mod tests {
 
     #[test]
     fn latencies_of_all_threads_are_told_together_until_they_are_forgotten() {
-        let delays = Delays::new(2, None).unwrap();
+        let delays = Delays::new(2).unwrap();
         for session in 0..3 {
             delays.arrived(session, Duration::from_millis(10 * (session as u64 + 1)));
         }

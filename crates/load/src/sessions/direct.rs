@@ -81,10 +81,10 @@ impl Direct {
         &self.source.stream
     }
 
-    /// When a picture that was there at `at` over an edge was there straight from the source: at `at`, if it is yet to
-    /// come. `None` while nothing comes.
-    pub fn arrival(&self, place: Place, at: Instant) -> Option<Instant> {
-        lock(&self.arrivals).arrival(place, at)
+    /// How much later a picture was there over an edge, at `at`, than straight from the source. Not at all, if that is
+    /// yet to come: this process has read its sockets in the other order. `None` while nothing comes.
+    pub fn later(&self, place: Place, at: Instant) -> Option<Duration> {
+        Some(at.saturating_duration_since(lock(&self.arrivals).arrival(place, at)?))
     }
 
     async fn subscribe(self: &Arc<Self>, endpoint: &Endpoint) -> anyhow::Result<()> {

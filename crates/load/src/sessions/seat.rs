@@ -9,9 +9,9 @@ use gibbon_client::{Arrival, Happening, Stage};
 use gibbon_control::process;
 use gibbon_handoff::{ToClient, client::Note};
 use gibbon_mdc::{Admission, Merger, Shown};
-use gibbon_media::{Catalog, MediaTime, Medium, StreamName};
+use gibbon_media::{Catalog, MediaTime, Medium};
 
-use super::{counts::Counts, delays::Delays};
+use super::{counts::Counts, delays::Delays, direct::Direct};
 use crate::stamp::Stamp;
 
 /// The stage of one session.
@@ -20,7 +20,7 @@ pub struct Seat {
     counts: Arc<Counts>,
     delays: Arc<Delays>,
     number: usize,
-    probe: bool,
+    probe: Option<Arc<Direct>>,
     begun: Option<Begun>,
     moves: bool,
 }
@@ -28,7 +28,6 @@ pub struct Seat {
 /// A stream that is being watched.
 #[derive(Debug)]
 struct Begun {
-    stream: StreamName,
     /// Session start, by both clocks.
     started: Instant,
     started_at: MediaTime,
@@ -37,19 +36,23 @@ struct Begun {
 }
 
 impl Seat {
-    /// Of the session with this number; a `probe` measures what edges add to the delay.
-    pub fn new(counts: Arc<Counts>, delays: Arc<Delays>, number: usize, probe: bool) -> Self {
+    /// Of the session with this number; a probe compares its delays with what comes straight from the source.
+    pub fn new(
+        counts: Arc<Counts>,
+        delays: Arc<Delays>,
+        number: usize,
+        probe: Option<Arc<Direct>>,
+    ) -> Self {
         Self { counts, delays, number, probe, begun: None, moves: false }
     }
 }
 
 impl Stage for Seat {
-    fn begin(&mut self, catalog: &Catalog, _: MediaTime, started: Instant) -> anyhow::Result<()> {
+    fn begin(&mut self, _: &Catalog, _: MediaTime, started: Instant) -> anyhow::Result<()> {
         self.counts.opened();
         let live_from = process::now();
         let started_at = live_from.back(started.elapsed());
-        let stream = catalog.stream.clone();
-        self.begun = Some(Begun { stream, started, started_at, live_from });
+        self.begun = Some(Begun { started, started_at, live_from });
         Ok(())
     }
 
@@ -61,9 +64,11 @@ impl Stage for Seat {
         let stamp = Stamp::of(&frame.payload).filter(|stamp| stamp.intended >= begun.live_from);
         let Some(stamp) = stamp.filter(|_| first) else { return };
         self.delays.arrived(self.number, (begun.started_at + at).since(stamp.intended));
-        if self.probe && header.medium == Medium::Video {
-            let place = (header.group, index, description);
-            self.delays.passed_edge(&begun.stream, place, begun.started + at);
+        let place = (header.group, index, description);
+        if let Some(direct) = self.probe.as_ref().filter(|_| header.medium == Medium::Video)
+            && let Some(later) = direct.later(place, begun.started + at)
+        {
+            self.delays.passed_edge(later);
         }
     }
 
@@ -129,8 +134,8 @@ mod tests {
 
     #[test]
     fn the_latency_of_first_copies_of_live_frames_counts_from_when_they_were_to_be_sent() {
-        let (counts, delays) = (Arc::<Counts>::default(), Arc::new(Delays::new(1, None).unwrap()));
-        let mut seat = Seat::new(counts.clone(), delays.clone(), 0, false);
+        let (counts, delays) = (Arc::<Counts>::default(), Arc::new(Delays::new(1).unwrap()));
+        let mut seat = Seat::new(counts.clone(), delays.clone(), 0, None);
         let catalog = shape().catalog("load/a".parse().unwrap(), String::new());
         let (started, now) = (Instant::now(), process::now());
         seat.begin(&catalog, now, started).unwrap();
