@@ -207,3 +207,32 @@ fn wait_until(time: MediaTime) {
         thread::sleep(ahead);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// How late the frames of `streams` streams of 25 pictures a second are sent, in ms.
+    fn lags(streams: usize, more: &[&str]) -> Vec<u128> {
+        let names = (0..streams).map(|n| format!("--stream=load/{n}"));
+        let line = ["source", "--id=origin-1", "--fps=25"].map(str::to_owned).into_iter();
+        let line = line.chain(names).chain(more.iter().map(|more| (*more).to_owned()));
+        let options = Cli::try_parse_from(line).unwrap().options;
+        (0..streams).map(|n| options.lag(n).as_millis()).collect()
+    }
+
+    #[test]
+    fn streams_are_sent_at_moments_spread_evenly_over_the_time_between_two_pictures() {
+        assert_eq!(lags(1, &[]), [0]);
+        assert_eq!(lags(4, &[]), [0, 10, 20, 30]);
+        assert_eq!(lags(4, &["--no-stagger"]), [0; 4]);
+    }
+}

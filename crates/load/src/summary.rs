@@ -111,9 +111,9 @@ pub struct Summary {
     pub seen: Seen,
     /// What those that decoded saw.
     pub sampled: Option<Sampled>,
-    /// From the intended sending of a frame to its delivery, in ms.
+    /// From the intended sending of a frame to its delivery, in ms; from the last phase on that counts anew.
     pub latency_ms: Option<Spread>,
-    /// What edges added to it, in ms.
+    /// What edges added to it, in ms; likewise.
     pub edge_delay_ms: Option<Spread>,
     /// Processor time of the edges for each frame delivered while nothing happened (phases of kind hold), in µs.
     pub cpu_us_per_frame: Option<f64>,

@@ -38,7 +38,9 @@ fn what_the_yardstick_sends_its_watchers_count() {
 #[test]
 fn a_shipped_scenario_is_printed_as_it_can_be_run() {
     let listed = text(&load(&["scenarios"]).stdout);
-    for name in ["smoke", "fanout", "handoff-storm", "rolling-restart", "chaos", "capacity"] {
+    for name in
+        ["smoke", "fanout", "edge-delay", "handoff-storm", "rolling-restart", "chaos", "capacity"]
+    {
         assert!(listed.lines().any(|line| line.starts_with(name)), "{listed}");
         assert!(text(&load(&["scenarios", name]).stdout).contains("[[phase]]"));
     }

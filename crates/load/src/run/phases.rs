@@ -63,7 +63,10 @@ impl Act<'_> {
     fn try_perform(&self, kind: &Kind) -> anyhow::Result<()> {
         match kind {
             Kind::Ramp { sessions, over_s, edge } => self.ramp(*sessions, *over_s, edge.as_ref()),
-            Kind::Hold { for_s } => {
+            Kind::Hold { for_s, anew } => {
+                if *anew {
+                    self.audience.reset_delays();
+                }
                 self.sleep(*for_s);
                 Ok(())
             }

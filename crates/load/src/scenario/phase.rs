@@ -37,6 +37,9 @@ pub enum Kind {
     Hold {
         /// For so long.
         for_s: f64,
+        /// Delays count from its beginning: those before are forgotten.
+        #[serde(default)]
+        anew: bool,
     },
     /// Waits until every session has both legs and nothing is under way.
     Settle {
@@ -240,7 +243,7 @@ impl Kind {
             Kind::Settle { within_s } => vec![*within_s],
             Kind::Drain { deadline_s, rate, .. } => vec![*deadline_s, *rate],
             Kind::RollingRestart { deadline_s, .. } => vec![*deadline_s],
-            Kind::Hold { for_s }
+            Kind::Hold { for_s, .. }
             | Kind::Kill { for_s, .. }
             | Kind::Freeze { for_s, .. }
             | Kind::CoordinatorDown { for_s }

@@ -16,8 +16,15 @@ macro_rules! shipped {
 }
 
 /// All of them.
-pub const SHIPPED: [Shipped; 6] =
-    shipped!["smoke", "fanout", "handoff-storm", "rolling-restart", "chaos", "capacity"];
+pub const SHIPPED: [Shipped; 7] = shipped![
+    "smoke",
+    "fanout",
+    "edge-delay",
+    "handoff-storm",
+    "rolling-restart",
+    "chaos",
+    "capacity"
+];
 
 impl Shipped {
     /// The one of this name.
