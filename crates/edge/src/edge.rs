@@ -52,7 +52,7 @@ impl Edge {
         grant_key: PathBuf,
     ) -> Arc<Self> {
         let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
-        let readers = shards.iter().map(Shard::reader).collect();
+        let readers = shards.iter().map(|shard| shard.readers.clone()).collect();
         let pulling = Pulling::FOR_VIEWERS;
         let relays = Relays::sharded(peers.clone(), network.clone(), pulling, readers);
         let drain = Arc::<Drain>::default();

@@ -154,7 +154,7 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
     let mut serving = JoinSet::new();
     for (index, endpoint) in endpoints.iter().enumerate() {
         let served = server::run(edge.clone(), index, endpoint.clone());
-        serving.spawn_on(served, &edge.shards[index].runtime);
+        serving.spawn_on(served, &edge.shards[index].readers.runtime);
     }
     metrics::show(&monitor, &edge, capacity, link.connected.clone());
     let end = drain::run(edge, by_signal, signals, link.connected).await;
@@ -175,7 +175,8 @@ async fn log_state(edge: Arc<Edge>) {
     let mut every = tokio::time::interval(STATE_EVERY);
     loop {
         every.tick().await;
-        let tasks = edge.shards.iter().map(|shard| shard.runtime.metrics().num_alive_tasks());
+        let tasks =
+            edge.shards.iter().map(|shard| shard.readers.runtime.metrics().num_alive_tasks());
         let tasks = tasks.sum::<usize>();
         let (sessions, relays) = (edge.sessions.count(), edge.relays.report().len());
         let cached_bytes = edge.relays.cached_bytes();

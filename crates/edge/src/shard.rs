@@ -8,15 +8,16 @@ use gibbon_net::{
     cache::Beat,
     publish::{Pump, Sent},
 };
+use gibbon_relay::Readers;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::edge::Edge;
 
 /// One shard.
 pub struct Shard {
-    pub runtime: Handle,
+    /// Those it serves, as relays see them.
+    pub readers: Readers,
     pub sent: Arc<Sent>,
-    beat: Arc<Beat>,
 }
 
 impl Shard {
@@ -25,12 +26,7 @@ impl Shard {
         let beat = Arc::<Beat>::default();
         let beating = beat.clone();
         runtime.spawn(async move { beating.run().await });
-        Self { runtime, sent: Arc::default(), beat }
-    }
-
-    /// As relays see it.
-    pub fn reader(&self) -> gibbon_relay::Shard {
-        gibbon_relay::Shard { runtime: self.runtime.clone(), beat: self.beat.clone() }
+        Self { readers: Readers { runtime, beat }, sent: Arc::default() }
     }
 }
 

@@ -10,5 +10,5 @@ mod silence;
 
 pub use network::Network;
 pub use peers::Peers;
-pub use relay::{Demand, FIRST_SOURCE_WITHIN, Pulling, Ready, Relay, Relays, Shard, Source};
+pub use relay::{Demand, FIRST_SOURCE_WITHIN, Pulling, Readers, Ready, Relay, Relays, Source};
 pub use silence::Silence;

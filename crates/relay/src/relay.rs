@@ -67,14 +67,14 @@ pub struct Relays {
     pub(crate) pulling: Pulling,
     /// Where relays run: all on one shard, however many there are.
     runtime: Handle,
-    shards: Vec<Shard>,
+    readers: Vec<Readers>,
     running: Mutex<HashMap<Key, Arc<Relay>>>,
 }
 
-/// Where what has come is read: by tasks of one runtime, that are told of it at the beats of one beat.
+/// Those who read what has come on one shard: tasks of one runtime, that are told of it at the beats of one beat.
 #[derive(Clone)]
-pub struct Shard {
-    /// Its tasks.
+pub struct Readers {
+    /// Where they run.
     pub runtime: Handle,
     /// When they are told.
     pub beat: Arc<Beat>,
@@ -145,21 +145,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === impl Relays ===
 
 impl Relays {
-    /// Pulls over connections of `peers` from where `network` says.
-    /// Runs on the current runtime.
+    /// [`sharded`](Self::sharded), with readers on the current runtime only.
     pub fn new(peers: Arc<Peers>, network: Arc<Network>, pulling: Pulling) -> Arc<Self> {
         Self::sharded(peers, network, pulling, Vec::new())
     }
 
-    /// The same, for readers on `shards`.
+    /// Pulls over connections of `peers` from where `network` says, for `readers`. Runs on the current runtime.
     pub fn sharded(
         peers: Arc<Peers>,
         network: Arc<Network>,
         pulling: Pulling,
-        shards: Vec<Shard>,
+        readers: Vec<Readers>,
     ) -> Arc<Self> {
         let (runtime, running) = (Handle::current(), Mutex::default());
-        Arc::new(Self { peers, network, pulling, runtime, shards, running })
+        Arc::new(Self { peers, network, pulling, runtime, readers, running })
     }
 
     /// Wants a description; a relay that does not run yet begins with `bootstrap`, if given.
@@ -205,8 +204,8 @@ impl Relays {
 
     /// What a relay fills, and what is copied from there.
     fn caches(&self) -> (Arc<Tracks>, Vec<Arc<Tracks>>) {
-        let paced = |shard: &Shard| Arc::new(Tracks::paced(shard.beat.clone()));
-        match &self.shards[..] {
+        let paced = |readers: &Readers| Arc::new(Tracks::paced(readers.beat.clone()));
+        match &self.readers[..] {
             [] => (Arc::default(), Vec::new()),
             [only] => (paced(only), Vec::new()),
             several => (Arc::default(), several.iter().map(paced).collect()),
@@ -359,8 +358,8 @@ impl Relay {
 async fn run(relays: Weak<Relays>, relay: Arc<Relay>) {
     let mut mirrors = JoinSet::new();
     if let Some(relays) = relays.upgrade() {
-        for (shard, copy) in relays.shards.iter().zip(&relay.copies) {
-            mirrors.spawn_on(mirror(relay.tracks.clone(), copy.clone()), &shard.runtime);
+        for (readers, copy) in relays.readers.iter().zip(&relay.copies) {
+            mirrors.spawn_on(mirror(relay.tracks.clone(), copy.clone()), &readers.runtime);
         }
     }
     tokio::select! {
