@@ -1,15 +1,20 @@
 //! Metrics that are kept because nothing else holds what they say: counts and distributions by label.
 
-use prometheus_client::{
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
-    registry::{Registry, Unit},
-};
 use std::{fmt::Display, sync::atomic::AtomicU64};
 
-type Labels = Vec<(&'static str, String)>;
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Metric, Registry},
+};
 
-fn texts<const N: usize>(labels: [(&'static str, &dyn Display); N]) -> Labels {
-    labels.map(|(name, text)| (name, text.to_string())).into()
+use crate::page::{Labels, split, texts};
+
+/// Registers under a name of the page. Counters are named without their `_total`.
+fn register(registry: &mut Registry, name: &str, help: &str, metric: impl Metric) {
+    match split(name) {
+        (base, Some(unit)) => registry.register_with_unit(base, help, unit, metric),
+        (name, None) => registry.register(name, help, metric),
+    }
 }
 
 /// Counts of one name, by label. Clones count together.
@@ -29,10 +34,7 @@ impl Counts {
 
     /// Shows it under `name`, without `_total`.
     pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
-        match name.strip_suffix("_seconds") {
-            Some(name) => registry.register_with_unit(name, help, Unit::Seconds, self.0.clone()),
-            None => registry.register(name, help, self.0.clone()),
-        }
+        register(registry, name, help, self.0.clone());
     }
 }
 
@@ -67,7 +69,6 @@ impl Durations {
 
     /// Shows it under `name`, which ends in `_seconds`.
     pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
-        let name = name.strip_suffix("_seconds").unwrap_or(name);
-        registry.register_with_unit(name, help, Unit::Seconds, self.0.clone());
+        register(registry, name, help, self.0.clone());
     }
 }

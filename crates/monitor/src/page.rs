@@ -15,10 +15,17 @@ pub struct Page<'a> {
     result: fmt::Result,
 }
 
+/// Names of labels, each with its text.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
+pub(crate) fn texts<const N: usize>(labels: [(&'static str, &dyn fmt::Display); N]) -> Labels {
+    labels.map(|(name, text)| (name, text.to_string())).into()
+}
+
 /// One value, and what tells it from others of its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    labels: Vec<(&'static str, String)>,
+    labels: Labels,
     value: f64,
 }
 
@@ -28,8 +35,7 @@ impl Sample {
         labels: [(&'static str, &dyn fmt::Display); N],
         value: impl Into<Number>,
     ) -> Self {
-        let labels = labels.map(|(name, text)| (name, text.to_string())).into();
-        Self { labels, value: value.into().0 }
+        Self { labels: texts(labels), value: value.into().0 }
     }
 }
 
@@ -121,7 +127,7 @@ impl<'a> Page<'a> {
 }
 
 /// A name without its unit, and the unit.
-fn split(name: &str) -> (&str, Option<Unit>) {
+pub(crate) fn split(name: &str) -> (&str, Option<Unit>) {
     let ends_in = |unit| name.strip_suffix(unit);
     match (ends_in("_seconds"), ends_in("_bytes")) {
         (Some(base), _) => (base, Some(Unit::Seconds)),

@@ -27,20 +27,31 @@ pub fn ask(address: SocketAddr, probe: Probe) -> Result<(), String> {
         Probe::Health => "/health",
         Probe::Ready => "/ready",
     };
-    let answer = get(reachable(address), path).map_err(|e| format!("{address}: {e}"))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1);
-    if status == Some("200") { Ok(()) } else { Err(format!("{address}{path}: {body}")) }
+    let answer = get(reachable(address), path, ANSWERS_WITHIN, MAX_ANSWER);
+    match answer.map_err(|e| format!("{address}: {e}"))? {
+        (200, _) => Ok(()),
+        (_, body) => Err(format!("{address}{path}: {body}")),
+    }
 }
 
-fn get(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWERS_WITHIN)?;
-    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
+/// Asks for `path`, and waits no longer than `within` at each turn: the HTTP status (0 if there is none), and the
+/// body. No more than `max` bytes of the answer are read.
+pub(crate) fn get(
+    address: SocketAddr,
+    path: &str,
+    within: Duration,
+    max: u64,
+) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, within)?;
+    stream.set_read_timeout(Some(within))?;
+    stream.set_write_timeout(Some(within))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    stream.take(max).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.unwrap_or_default(), body.to_owned()))
 }
 
 /// Who listens on every interface is reached on loopback.

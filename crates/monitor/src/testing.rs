@@ -3,9 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
+    time::Duration,
 };
+
+use crate::probe;
+
+/// A process under test, on a machine that is busy with others, has this long to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// The longest page that is read, in bytes.
+const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// A page that has been read.
 #[derive(Debug, Default)]
@@ -229,11 +236,5 @@ fn labels(mut text: &str) -> Result<(Labels, &str), String> {
 
 /// Asks the process that serves metrics at `address` for `path`: the HTTP status, and what it answers.
 pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.unwrap_or_default(), body.to_owned()))
+    probe::get(address, path, ANSWERS_WITHIN, MAX_ANSWER)
 }
