@@ -43,7 +43,7 @@ pub struct Misses(pub [[f64; 2]; 2]);
 impl Path {
     /// Probability that a group misses its deadline by the path's slack alone: that of a normal distribution below
     /// zero.
-    fn late(self) -> f64 {
+    pub(crate) fn late(self) -> f64 {
         normal_below(-self.standard())
     }
 
@@ -109,7 +109,7 @@ fn probability(p: f64) -> f64 {
 
 /// The standard normal distribution function, by Abramowitz and Stegun, "Handbook of Mathematical Functions",
 /// 26.2.17: off by less than 7.5e-8.
-fn normal_below(x: f64) -> f64 {
+pub(crate) fn normal_below(x: f64) -> f64 {
     const B: [f64; 5] =
         [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());

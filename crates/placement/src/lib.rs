@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod distortion;
+pub mod foresight;
 mod pair;
 mod position;
 pub mod predict;

@@ -53,6 +53,13 @@ impl Position {
         Kilometres(2.0 * Self::EARTH_RADIUS * h.sqrt().min(1.0).asin())
     }
 
+    /// As a point on a sphere of radius 1.
+    pub(crate) fn unit(self) -> [f64; 3] {
+        let (latitude, longitude) = (self.latitude.to_radians(), self.longitude.to_radians());
+        let flat = latitude.cos();
+        [flat * longitude.cos(), flat * longitude.sin(), latitude.sin()]
+    }
+
     /// The way to `other` as metres eastward and northward, on a plane that touches the earth half-way between:
     /// off by less than a thousandth over 100 km away from the poles.
     pub fn towards(self, other: Position) -> [f64; 2] {

@@ -160,6 +160,12 @@ impl Load {
         self.forecast_by(self.season().as_ref(), then)
     }
 
+    /// The same at several times, for little more than at one.
+    pub fn forecasts<const N: usize>(&self, times: [MediaTime; N]) -> [Forecast; N] {
+        let season = self.season();
+        times.map(|then| self.forecast_by(season.as_ref(), then))
+    }
+
     fn forecast_by(&self, season: Option<&Season<'_>>, then: MediaTime) -> Forecast {
         let ahead = then.since(self.at);
         season.and_then(|season| season.forecast(ahead)).unwrap_or_else(|| self.go_on(ahead))

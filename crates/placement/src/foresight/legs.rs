@@ -1,0 +1,329 @@
+//! What it costs a session to have its legs on one pair of edges or another.
+
+use std::time::Duration;
+
+use gibbon_media::{MediaTime, Placement};
+
+use crate::distortion::{Misses, Path, Shared};
+
+use super::{
+    NodeIndex,
+    decide::{Alternative, Cause},
+    feed::{Feed, StreamOutlook},
+    horizon::{Costs, K, SECONDS, STEPS},
+    index::Index,
+    outlook::NodeOutlook,
+    path::PathPrior,
+    policy::{Policy, halved},
+    session::Session,
+};
+
+/// Round-trip times that slack loses: one way, and what it takes to ask for a lost packet and get it.
+const WAYS: f64 = 1.5;
+/// Of a path of unknown length, in ms.
+const UNKNOWN_RTT_MS: f64 = 20.0;
+const UNKNOWN_DEVIATION_MS: f64 = 30.0;
+/// Round-trip times beyond this cost no more: slack says the rest.
+const MOST_LATENCY_MS: f64 = 500.0;
+/// How far ahead of a moving client nearest edges are looked for: the steps at 0 and 20 s.
+const LOOKED_NEAR_AT: [usize; 2] = [0, 5];
+
+/// What decisions are made from.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Thresholds.
+    pub policy: &'a Policy,
+    /// Now.
+    pub now: MediaTime,
+    /// All nodes.
+    pub nodes: &'a [NodeOutlook],
+    /// All streams.
+    pub streams: &'a [StreamOutlook],
+    /// Nodes by position.
+    pub index: &'a Index,
+    /// The least loaded, the least first.
+    pub least_loaded: &'a [NodeIndex],
+}
+
+/// Whether overload and leaving count: they concern all sessions of a node, and are met by moving some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Only what is a session's own.
+    Own,
+    /// All.
+    All,
+}
+
+/// What a session is to expect of one node at each step.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub node: NodeIndex,
+    paths: [Path; K],
+    /// Probability that the node does not serve: overloaded, gone, failed.
+    absent: [f64; K],
+    /// Round-trip time and load.
+    minor: [f64; K],
+    /// Probability that its whole domain fails, and that what feeds it does.
+    domain: f64,
+    feed: [f64; K],
+}
+
+impl<'a> View<'a> {
+    /// The alternatives of a session: pairs of the best candidates. `forced`: it cannot stay, and also goes where it is
+    /// crowded if there is no other place.
+    pub fn alternatives(&self, session: &Session, count: Count, forced: bool) -> Vec<Alternative> {
+        let common = self.common_ms(session);
+        let mut ways: Vec<(f64, Way)> = self
+            .candidates(session, forced)
+            .into_iter()
+            .map(|node| {
+                let way = self.way(session, node, common, count);
+                (self.pair(session, [&way, &way]).area(), way)
+            })
+            .collect();
+        ways.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(x.node.cmp(&y.node)));
+        ways.truncate(self.policy.paired);
+        let stays =
+            session.edges.into_iter().filter(|edge| ways.iter().all(|(_, w)| w.node != *edge));
+        let stays: Vec<_> =
+            stays.map(|edge| (0.0, self.way(session, edge, common, count))).collect();
+        ways.extend(stays);
+        let mut alternatives = Vec::with_capacity(ways.len() * ways.len());
+        for (_, a) in &ways {
+            for (_, b) in &ways {
+                let to = [a.node, b.node];
+                if to != session.edges && self.suits(session, to) {
+                    let costs = self.pair(session, [a, b]);
+                    alternatives.push(Alternative { to, costs, lead: self.lead(session, to) });
+                }
+            }
+        }
+        alternatives
+    }
+
+    /// What staying costs.
+    pub fn staying(&self, session: &Session, count: Count) -> Costs {
+        let common = self.common_ms(session);
+        let [a, b] = session.edges;
+        let first = self.way(session, a, common, count);
+        if a == b {
+            return self.pair(session, [&first, &first]);
+        }
+        self.pair(session, [&first, &self.way(session, b, common, count)])
+    }
+
+    /// Edges that it might go to: the nearest to where the client will be, the least loaded, and those to which it has
+    /// measured its path; open ones, or where it is forced and none is, any that can be gone to.
+    fn candidates(&self, session: &Session, forced: bool) -> Vec<NodeIndex> {
+        let mut found: Vec<NodeIndex> = Vec::with_capacity(2 * self.policy.near + 10);
+        let steps =
+            if session.whereabouts().moves() { &LOOKED_NEAR_AT[..] } else { &LOOKED_NEAR_AT[..1] };
+        for k in steps {
+            if let Some(there) = session.whereabouts().at(*k, self.now) {
+                found.extend(self.index.nearest(there.position, self.policy.near));
+            }
+        }
+        found.extend(self.least_loaded.iter().take(self.policy.least_loaded));
+        found.extend(session.paths().iter().map(|(node, _)| *node));
+        found.retain(|node| node.at() < self.nodes.len() && !session.is_at(*node));
+        found.sort_unstable();
+        found.dedup();
+        let legs = 2.0 * self.streams[session.stream.at()].weight;
+        let open = |node: &NodeIndex| self.nodes[node.at()].open(legs, self.policy, self.now);
+        if forced && !found.iter().any(open) {
+            found.retain(|node| self.nodes[node.at()].admits(self.now));
+        } else {
+            found.retain(open);
+        }
+        found
+    }
+
+    /// Whether a pair is what the session was placed for.
+    fn suits(&self, session: &Session, [a, b]: [NodeIndex; 2]) -> bool {
+        let domain = |node: NodeIndex| self.nodes[node.at()].domain;
+        let apart = a != b && (domain(a).is_none() || domain(a) != domain(b));
+        apart || session.placement == Placement::Together
+    }
+
+    /// How long a hand-off to these edges takes.
+    fn lead(&self, session: &Session, to: [NodeIndex; 2]) -> Duration {
+        let stream = &self.streams[session.stream.at()];
+        let cold = to.iter().any(|node| !session.is_at(*node) && !stream.feed(*node).holds);
+        self.policy.lead + if cold { self.policy.cold } else { Duration::ZERO }
+    }
+
+    /// By how much the client's paths are better than their lengths say, whichever node they come from: of several,
+    /// what the best has now; of one, what it had before it changed.
+    fn common_ms(&self, session: &Session) -> f64 {
+        let fresh = session.paths().iter().filter(|(node, path)| {
+            let weight = halved(self.now.since(path.measured_at()), self.policy.path_half_life);
+            weight > 0.5 && node.at() < self.nodes.len()
+        });
+        let residual = |node: NodeIndex, slack: f64| slack - self.expected_ms(session, node, 0).0;
+        let known: Vec<_> = fresh.collect();
+        match known[..] {
+            [] => 0.0,
+            [(node, path)] => residual(*node, path.baseline_ms()),
+            _ => known
+                .iter()
+                .map(|(node, path)| residual(*node, path.level_ms()))
+                .fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+
+    /// Slack by distance, its deviation, and the round-trip time, at a step, in ms.
+    fn expected_ms(&self, session: &Session, node: NodeIndex, k: usize) -> (f64, f64, f64) {
+        let outlook = &self.nodes[node.at()];
+        let prior: &PathPrior = outlook.prior.as_ref().unwrap_or(&self.policy.prior);
+        let feed = self.feed(session, node);
+        let client = session.whereabouts().at(k, self.now);
+        let (rtt, deviation) = match client.zip(outlook.position) {
+            None => (UNKNOWN_RTT_MS, UNKNOWN_DEVIATION_MS),
+            Some((client, there)) => {
+                let distance = client.position.distance(there);
+                let blur = prior.per_km_ms * client.uncertainty / 1000.0;
+                (prior.rtt_ms(distance), prior.deviation_ms(distance).hypot(blur))
+            }
+        };
+        let queue = if outlook.queue_ms.is_finite() { outlook.queue_ms.max(0.0) } else { 0.0 };
+        let late = WAYS * rtt + queue + feed.lag_ms_in(SECONDS[k]);
+        (session.playout_ms - late, WAYS * deviation, rtt)
+    }
+
+    fn feed(&self, session: &Session, node: NodeIndex) -> &'a Feed {
+        self.streams[session.stream.at()].feed(node)
+    }
+
+    /// What a session is to expect of a node.
+    pub(super) fn way(&self, session: &Session, node: NodeIndex, common: f64, count: Count) -> Way {
+        let outlook = &self.nodes[node.at()];
+        let feed = self.feed(session, node);
+        let moves = session.whereabouts().moves() || feed.lag_grows_ms != 0.0;
+        let first = self.expected_ms(session, node, 0);
+        let by_length: [_; K] = std::array::from_fn(|k| match moves && k > 0 {
+            true => self.expected_ms(session, node, k),
+            false => first,
+        });
+        let measured = session.path(node).map(|path| {
+            let age = self.now.since(path.measured_at());
+            (halved(age, self.policy.path_half_life), path.forecast())
+        });
+        let missed = session.path(node).map_or(0.0, |path| path.missed());
+        let path = |k: usize| {
+            let (expected, spread, _) = by_length[k];
+            let unmeasured = (expected + common, spread);
+            let (slack_ms, deviation_ms) = match &measured {
+                None => unmeasured,
+                Some((weight, ahead)) => {
+                    let (slack, deviation) = ahead[k];
+                    blend((slack + expected - first.0, deviation), unmeasured, *weight)
+                }
+            };
+            Path { slack_ms, deviation_ms, failure: missed }
+        };
+        let all = count == Count::All;
+        let absent = |k: usize| {
+            let gone = all && outlook.gone(k, self.now) || !outlook.up;
+            let overloaded = if all { outlook.overload(k) } else { 0.0 };
+            if gone { 1.0 } else { either(overloaded, outlook.failing()) }
+        };
+        let minor = |k: usize| {
+            let load = outlook.load[k].load.clamp(0.0, 1.0);
+            let load = if load.is_nan() { 0.0 } else { load };
+            let latency = by_length[k].2.min(MOST_LATENCY_MS);
+            self.policy.latency * latency + self.policy.load * load * load
+        };
+        let ended = |k: usize| feed.ends_at.is_some_and(|at| at <= self.now + STEPS[k]);
+        Way {
+            node,
+            paths: std::array::from_fn(path),
+            absent: std::array::from_fn(absent),
+            minor: std::array::from_fn(minor),
+            domain: outlook.domain.map_or(0.0, |_| share(outlook.domain_failure)),
+            feed: std::array::from_fn(|k| if ended(k) { 1.0 } else { share(feed.failure) }),
+        }
+    }
+
+    /// What a pair of ways costs a session.
+    pub(super) fn pair(&self, session: &Session, [a, b]: [&Way; 2]) -> Costs {
+        Costs(std::array::from_fn(|k| {
+            let misses = self.misses(session, [a, b], k);
+            let table = &self.streams[session.stream.at()].distortions;
+            let worst = (table.neither - table.central).max(f64::MIN_POSITIVE);
+            let distortion = (misses.expected(table) - table.central) / worst;
+            let any = 1.0 - misses.0[0][0];
+            let promise = self.policy.promise;
+            let second = if a.node == b.node { 0.0 } else { self.policy.second };
+            let seen = promise * any + (1.0 - promise) * distortion;
+            seen + (a.minor[k] + b.minor[k]) / 2.0 + second
+        }))
+    }
+
+    fn misses(&self, session: &Session, [a, b]: [&Way; 2], k: usize) -> Misses {
+        if a.node == b.node {
+            let failure = either(either(a.absent[k], a.domain), a.feed[k]);
+            return Misses::of([a.paths[k]; 2], Shared { correlation: 1.0, failure });
+        }
+        let domain = |way: &Way| self.nodes[way.node.at()].domain;
+        let via = |way: &Way| self.feed(session, way.node).via;
+        let one_domain = domain(a).is_some() && domain(a) == domain(b);
+        let one_feed = via(a).is_some() && via(a) == via(b);
+        let alone = |way: &Way| {
+            let domain = if one_domain { 0.0 } else { way.domain };
+            let feed = if one_feed { 0.0 } else { way.feed[k] };
+            let path = way.paths[k];
+            let failure = either(either(path.failure, way.absent[k]), either(domain, feed));
+            Path { failure, ..path }
+        };
+        let together = either(
+            if one_domain { a.domain.max(b.domain) } else { 0.0 },
+            if one_feed { a.feed[k].max(b.feed[k]) } else { 0.0 },
+        );
+        let correlation = self.policy.access_correlation;
+        Misses::of([alone(a), alone(b)], Shared { correlation, failure: together })
+    }
+
+    /// What staying suffers from most.
+    pub fn cause(&self, session: &Session, count: Count) -> Cause {
+        let common = self.common_ms(session);
+        let reasons = session.edges.into_iter().flat_map(|node| {
+            let way = self.way(session, node, common, count);
+            (0..K).flat_map(move |k| self.reasons(session, &way, k, count))
+        });
+        reasons.max_by(|a, b| a.0.total_cmp(&b.0)).map_or(Cause::Network, |(_, cause)| cause)
+    }
+
+    /// How likely each cause makes a node useless to a session at a step; what is certain comes before all.
+    fn reasons(&self, session: &Session, way: &Way, k: usize, count: Count) -> [(f64, Cause); 6] {
+        let outlook = &self.nodes[way.node.at()];
+        let all = |yes: bool, weight: f64| if yes && count == Count::All { weight } else { 0.0 };
+        let expected = |k| self.expected_ms(session, way.node, k).0;
+        let trend = session.path(way.node).map_or(0.0, |path| path.trend() * SECONDS[k]);
+        let leaves = session.whereabouts().moves() && expected(k) - expected(0) < trend;
+        [
+            (if outlook.up { 0.0 } else { 3.0 }, Cause::Failure),
+            (all(outlook.gone(k, self.now), 2.0), Cause::Maintenance),
+            (all(true, outlook.overload(k)), Cause::Load),
+            (way.paths[k].late(), if leaves { Cause::Location } else { Cause::Network }),
+            (either(way.paths[k].failure, way.feed[k]), Cause::Network),
+            (either(outlook.failing(), way.domain), Cause::Failure),
+        ]
+    }
+}
+
+/// Of two independent reasons, either.
+fn either(a: f64, b: f64) -> f64 {
+    1.0 - (1.0 - a) * (1.0 - b)
+}
+
+/// A probability per second, as that within one group.
+fn share(p: f64) -> f64 {
+    if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// Mean and deviation of a mixture of two normal distributions.
+fn blend((a, da): (f64, f64), (b, db): (f64, f64), weight: f64) -> (f64, f64) {
+    let rest = 1.0 - weight;
+    let variance = weight * da * da + rest * db * db + weight * rest * (a - b).powi(2);
+    (weight * a + rest * b, variance.sqrt())
+}

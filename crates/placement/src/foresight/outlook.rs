@@ -1,0 +1,222 @@
+//! What is to be expected of a node over the horizon.
+
+use std::time::Duration;
+
+use gibbon_media::{MediaTime, NodeId};
+
+use crate::{
+    Position,
+    distortion::normal_below,
+    predict::{Forecast, Load},
+};
+
+use super::{
+    horizon::{K, SECONDS, STEPS},
+    path::PathPrior,
+    policy::Policy,
+};
+
+/// Nodes of one failure domain may fail together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Domain(pub u32);
+
+/// Loads beyond this are absurd.
+const MAX_LOAD: f64 = 100.0;
+/// A forecast has its whole deviation from so far ahead on, in s; less before, for the load of now is known …
+const UNCERTAIN_AFTER: f64 = 16.0;
+/// … to within this.
+const LEAST_DEVIATION: f64 = 0.005;
+/// Of a load of which nothing but its present value is known.
+const FLAT_DEVIATION: f64 = 0.05;
+
+/// A node as decisions see it. What is not reported keeps the value of [`NodeOutlook::new`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeOutlook {
+    /// Which.
+    pub id: NodeId,
+    /// Where it stands, if known.
+    pub position: Option<Position>,
+    /// Its failure domain; one that declares none is a domain of its own.
+    pub domain: Option<Domain>,
+    /// Whether it can be reached.
+    pub up: bool,
+    /// Whether nothing new is to go there, as while it is drained.
+    pub closed: bool,
+    /// When its last report was made: what has moved since is not in its load.
+    pub reported: MediaTime,
+    /// Its load at each step of the horizon, 1 being all that it has.
+    pub load: [Forecast; K],
+    /// The load beyond which what it serves comes late.
+    pub limit: f64,
+    /// What one leg (one component) adds to its load.
+    pub per_leg: f64,
+    /// When it will be gone: drained, or in maintenance as announced.
+    pub leaves_at: Option<MediaTime>,
+    /// Probability that it fails, per second.
+    pub failure: f64,
+    /// Probability that its whole domain fails, per second.
+    pub domain_failure: f64,
+    /// How long what it sends waits in it, in ms.
+    pub queue_ms: f64,
+    /// Round-trip times around it as learned there, in place of [`Policy::prior`].
+    pub prior: Option<PathPrior>,
+    /// What moves that are decided will add to its load.
+    shift: f64,
+    /// [`overload`](Self::overload) at each step.
+    overload: [f64; K],
+}
+
+/// A node that must be relieved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Relief {
+    /// From when on it is overloaded, or gone.
+    pub need: MediaTime,
+    /// Legs that have to leave; infinite where it will be gone.
+    pub legs: f64,
+}
+
+impl NodeOutlook {
+    /// A node that is up, idle, and stays.
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            position: None,
+            domain: None,
+            up: true,
+            closed: false,
+            reported: MediaTime(0),
+            load: [Forecast { load: 0.0, deviation: 0.0, period: None }; K],
+            limit: 1.0,
+            per_leg: 0.0,
+            leaves_at: None,
+            failure: 0.0,
+            domain_failure: 0.0,
+            queue_ms: 0.0,
+            prior: None,
+            shift: 0.0,
+            overload: [0.0; K],
+        }
+    }
+
+    /// Its load is `measured`, and nothing is known of how it changes.
+    pub fn expect_flat(&mut self, measured: f64) {
+        let at =
+            |s: f64| Forecast { load: measured, deviation: ramp(s, FLAT_DEVIATION), period: None };
+        self.load = SECONDS.map(at);
+    }
+
+    /// Its load is `measured` now, and changes as `demand` does: the load that the node would have if nothing had
+    /// ever been moved for its sake or to it. Thus what was moved away is not foreseen to come back, and a peak that was
+    /// relieved is still seen the next time. `demand` has been updated until now. Where nothing is moved, it is
+    /// the measured load.
+    pub fn expect(&mut self, measured: f64, demand: &Load, now: MediaTime) {
+        let said = demand.forecasts(STEPS.map(|step| now + step));
+        let now_said = said[0].load;
+        self.load = std::array::from_fn(|k| Forecast {
+            load: (measured + said[k].load - now_said).max(0.0),
+            deviation: ramp(SECONDS[k], said[k].deviation),
+            period: said[k].period,
+        });
+    }
+
+    /// A decided move adds `legs` (takes them away, below zero).
+    pub fn commit(&mut self, legs: f64, policy: &Policy, now: MediaTime) {
+        self.shift += legs * finite(self.per_leg);
+        self.refresh(policy, now);
+    }
+
+    /// Before a sweep: forgets what was committed, and computes what it needs often.
+    pub(super) fn begin(&mut self, policy: &Policy, now: MediaTime) {
+        self.shift = 0.0;
+        self.refresh(policy, now);
+    }
+
+    fn refresh(&mut self, policy: &Policy, now: MediaTime) {
+        let age = self.age(now);
+        self.overload = std::array::from_fn(|k| match self.expected(k, policy, age) {
+            Some((mean, deviation)) => normal_below((mean - self.limit) / deviation),
+            None => 0.0,
+        });
+    }
+
+    /// How old its report is.
+    pub fn age(&self, now: MediaTime) -> Duration {
+        now.since(self.reported)
+    }
+
+    /// Mean and deviation of its load at a step; the older the report, the less certain. `None`: nothing is known.
+    pub fn expected(&self, k: usize, policy: &Policy, age: Duration) -> Option<(f64, f64)> {
+        let Forecast { load, deviation, .. } = self.load[k];
+        let known = load.is_finite() && !deviation.is_nan() && self.limit > 0.0;
+        let weight = policy.weight(age);
+        if !known || weight == 0.0 {
+            return None;
+        }
+        let stale = policy.stale_deviation * (1.0 - weight);
+        let deviation = deviation.clamp(LEAST_DEVIATION, MAX_LOAD).hypot(stale);
+        Some(((load + self.shift).clamp(0.0, MAX_LOAD), deviation))
+    }
+
+    /// Probability that it is overloaded at a step, as of the sweep's time.
+    pub fn overload(&self, k: usize) -> f64 {
+        self.overload[k]
+    }
+
+    /// Whether it will be gone at a step.
+    pub fn gone(&self, k: usize, now: MediaTime) -> bool {
+        !self.up || self.leaves_at.is_some_and(|at| at <= now + STEPS[k])
+    }
+
+    /// Probability that it fails within a second, its domain not counted.
+    pub fn failing(&self) -> f64 {
+        finite(self.failure).clamp(0.0, 1.0)
+    }
+
+    /// Whether `legs` more may go there: it stays, its report is fresh, and with them it stays below the target.
+    pub fn open(&self, legs: f64, policy: &Policy, now: MediaTime) -> bool {
+        let most = self.limit * policy.target - legs * finite(self.per_leg);
+        self.admits(now) && self.highest(policy, now).is_some_and(|peak| peak <= most)
+    }
+
+    /// Whether it can be gone to at all, if need be.
+    pub fn admits(&self, now: MediaTime) -> bool {
+        self.up && !self.closed && !self.gone(K - 1, now)
+    }
+
+    /// The highest load of the horizon, with caution.
+    fn highest(&self, policy: &Policy, now: MediaTime) -> Option<f64> {
+        let age = self.age(now);
+        let at = |k| {
+            self.expected(k, policy, age).map(|(mean, deviation)| mean + policy.caution * deviation)
+        };
+        (0..K).map(at).try_fold(0.0, |most, load| Some(f64::max(most, load?)))
+    }
+
+    /// Whether, when and by how much it must be relieved.
+    pub fn relief(&self, policy: &Policy, now: MediaTime) -> Option<Relief> {
+        let leaves = if self.up { self.leaves_at } else { Some(now) };
+        if let Some(need) = leaves.filter(|at| *at <= now + STEPS[K - 1]) {
+            return Some(Relief { need: need.max(now), legs: f64::INFINITY });
+        }
+        let highest = self.highest(policy, now)?;
+        if highest <= self.limit || finite(self.per_leg) <= 0.0 {
+            return None;
+        }
+        let age = self.age(now);
+        let cautious = super::Costs(std::array::from_fn(|k| {
+            let expected = self.expected(k, policy, age);
+            expected.map_or(0.0, |(mean, deviation)| mean + policy.caution * deviation)
+        }));
+        let need = cautious.exceeds(self.limit, now)?;
+        Some(Relief { need, legs: (highest - self.limit * policy.target) / self.per_leg })
+    }
+}
+
+/// A deviation grows with the root of the time ahead.
+fn ramp(seconds: f64, deviation: f64) -> f64 {
+    deviation * (seconds / UNCERTAIN_AFTER).min(1.0).sqrt()
+}
+
+fn finite(x: f64) -> f64 {
+    if x.is_finite() { x } else { 0.0 }
+}

@@ -1,0 +1,120 @@
+//! All thresholds in one place, so that a simulator can vary them.
+
+use std::time::Duration;
+
+use super::path::PathPrior;
+
+/// What foresight goes by. Costs are per second, from 0 (all is well) to 1 (nothing is shown); gains and prices are
+/// such costs over time: seconds without a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// A report's weight halves with so much age …
+    pub half_life: Duration,
+    /// … and one older than this says nothing.
+    pub forgotten: Duration,
+    /// By how much an old report's load may be off: added to its deviation as it loses weight.
+    pub stale_deviation: f64,
+
+    /// How much of a cost is due to any description that misses, whichever and however little is seen of it: the
+    /// rest is due to the distortion. Below ½, so that one lost of two is still better than both.
+    pub promise: f64,
+    /// Cost of a millisecond of round-trip time above that of the best edge.
+    pub latency: f64,
+    /// Cost of a load of 1; it grows with the square.
+    pub load: f64,
+    /// Cost of a second connection.
+    pub second: f64,
+    /// Correlation of slack on a client's paths to two edges: they share its access.
+    pub access_correlation: f64,
+    /// Round-trip time by distance, where a node has learned none of its own.
+    pub prior: PathPrior,
+    /// A measured slack's weight halves with so much age.
+    pub path_half_life: Duration,
+    /// Candidates that are looked at: so many of the nearest …
+    pub near: usize,
+    /// … and so many of the least loaded.
+    pub least_loaded: usize,
+    /// Of these the best so many are paired.
+    pub paired: usize,
+
+    /// Staying costs more than moving if it costs so much more.
+    pub margin: f64,
+    /// What a hand-off of both legs must gain at least; it doubles with every recent move of the session.
+    pub price: f64,
+    /// A session of which staying costs less than this at every step is calm.
+    pub calm: f64,
+    /// For how long a move must have been wanted; not where the session's node leaves or is overloaded.
+    pub trigger: Duration,
+    /// How long a hand-off takes, from its order to the end of probation of the second leg, with room for delay.
+    pub lead: Duration,
+    /// How much longer where the new edge has yet to fetch the stream.
+    pub cold: Duration,
+    /// Time between sweeps: what is not begun now is begun so much later.
+    pub period: Duration,
+    /// A calm session is looked at again after so long.
+    pub look_again: Duration,
+
+    /// Moves of one session in a row …
+    pub burst: u32,
+    /// … and one more each such time.
+    pub refill: Duration,
+    /// A node that was left is not returned to for so long.
+    pub dwell: Duration,
+
+    /// A node that will be overloaded is relieved down to this share of its limit; nothing moves to one beyond it.
+    pub target: f64,
+    /// So many standard deviations are added to a predicted load.
+    pub caution: f64,
+    /// Hand-offs that may begin at one node each second.
+    pub rate: f64,
+    /// Hand-offs under way at once.
+    pub concurrent: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            half_life: s(10),
+            forgotten: s(60),
+            stale_deviation: 0.15,
+            promise: 0.3,
+            latency: 2e-5,
+            load: 2e-3,
+            second: 1e-3,
+            access_correlation: 0.3,
+            prior: PathPrior::default(),
+            path_half_life: s(30),
+            near: 6,
+            least_loaded: 2,
+            paired: 4,
+            margin: 0.02,
+            price: 0.5,
+            calm: 0.01,
+            trigger: s(2),
+            lead: s(5),
+            cold: s(1),
+            period: s(5),
+            look_again: s(30),
+            burst: 2,
+            refill: s(120),
+            dwell: s(180),
+            target: 0.93,
+            caution: 1.0,
+            rate: 20.0,
+            concurrent: 500,
+        }
+    }
+}
+
+impl Policy {
+    /// The weight of what was said so long ago: 1 of what is new, 0 of what is forgotten.
+    pub fn weight(&self, age: Duration) -> f64 {
+        if age > self.forgotten { 0.0 } else { halved(age, self.half_life) }
+    }
+}
+
+/// Halves with every half-life.
+pub(super) fn halved(age: Duration, half_life: Duration) -> f64 {
+    (-age.as_secs_f64() / half_life.as_secs_f64().max(1e-3)).exp2()
+}

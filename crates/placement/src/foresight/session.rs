@@ -1,0 +1,126 @@
+//! A session as decisions see it.
+
+use gibbon_media::{MediaTime, Placement, Priority};
+
+use super::{
+    NodeIndex, StreamIndex,
+    pace::Pace,
+    path::{PathEstimate, Sample, Unusable},
+    policy::Policy,
+    whereabouts::Whereabouts,
+};
+
+/// Paths of one client that are known; of more, the one measured longest ago is given up.
+pub const MAX_PATHS: usize = 8;
+
+/// One client watching one stream. The caller keeps it as long as the session lasts, and tells it what comes in.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The edges that serve it, by description.
+    pub edges: [NodeIndex; 2],
+    /// What it watches.
+    pub stream: StreamIndex,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Where its legs are wanted.
+    pub placement: Placement,
+    /// Slack that it would have if its edge were next to it, in ms: its playout delay, less what coding takes.
+    pub playout_ms: f64,
+    whereabouts: Whereabouts,
+    paths: Vec<(NodeIndex, PathEstimate)>,
+    pace: Pace,
+    /// Until then nothing of its own makes it worth a look.
+    pub(super) calm_until: MediaTime,
+}
+
+impl Session {
+    /// A session that has just begun.
+    pub fn new(edges: [NodeIndex; 2], stream: StreamIndex, playout_ms: f64) -> Self {
+        Self {
+            edges,
+            stream,
+            priority: Priority::default(),
+            placement: Placement::default(),
+            playout_ms,
+            whereabouts: Whereabouts::Unknown,
+            paths: Vec::new(),
+            pace: Pace::default(),
+            calm_until: MediaTime(0),
+        }
+    }
+
+    /// The client measured its path from a node. A sample that says nothing is refused, and changes nothing.
+    pub fn measured(&mut self, node: NodeIndex, sample: Sample) -> Result<(), Unusable> {
+        match self.paths.iter_mut().find(|(at, _)| *at == node) {
+            Some((_, path)) => path.update(sample)?,
+            None => {
+                let path = PathEstimate::begin(sample)?;
+                if self.paths.len() >= MAX_PATHS {
+                    let oldest = (0..MAX_PATHS).min_by_key(|n| self.paths[*n].1.measured_at());
+                    self.paths.swap_remove(oldest.unwrap_or(0));
+                }
+                self.paths.push((node, path));
+            }
+        }
+        let well = |path: &PathEstimate| path.calm() && path.level_ms() > 4.0 * path.deviation_ms();
+        if self.path(node).is_some_and(|path| !well(path) || path.missed() > 0.0) {
+            self.calm_until = MediaTime(0);
+        }
+        Ok(())
+    }
+
+    /// Where the client is and will be has become known, or has changed.
+    pub fn moves(&mut self, whereabouts: Whereabouts) {
+        let same = matches!(whereabouts, Whereabouts::Still(_)) && whereabouts == self.whereabouts;
+        let both_move = whereabouts.moves() && self.whereabouts.moves();
+        if !same && !both_move {
+            self.calm_until = MediaTime(0);
+        }
+        self.whereabouts = whereabouts;
+    }
+
+    /// A hand-off of it begins.
+    pub fn handed_off(&mut self, to: [NodeIndex; 2], policy: &Policy, now: MediaTime) {
+        self.pace.moved(self.edges, to, policy, now);
+        self.calm_until = MediaTime(0);
+    }
+
+    /// A hand-off of it has failed or been rolled back; it is where it was.
+    pub fn rolled_back(&mut self) {
+        self.pace.stayed(self.edges);
+    }
+
+    /// Something else than telemetry has changed for it: look at it at the next sweep.
+    pub fn wake(&mut self) {
+        self.calm_until = MediaTime(0);
+    }
+
+    /// Where the client is and will be.
+    pub fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
+    }
+
+    /// What is known of the path from a node.
+    pub fn path(&self, node: NodeIndex) -> Option<&PathEstimate> {
+        self.paths.iter().find(|(at, _)| *at == node).map(|(_, path)| path)
+    }
+
+    /// All paths that have been measured.
+    pub fn paths(&self) -> &[(NodeIndex, PathEstimate)] {
+        &self.paths
+    }
+
+    /// Its moves.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    pub(super) fn pace_mut(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    /// Whether a leg of it is there.
+    pub fn is_at(&self, node: NodeIndex) -> bool {
+        self.edges.contains(&node)
+    }
+}
