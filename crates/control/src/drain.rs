@@ -58,6 +58,11 @@ impl Drain {
         self.0.borrow().is_some()
     }
 
+    /// Whether the node takes work, or why not: its readiness.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.is_draining() { Err("it is being emptied".into()) } else { Ok(()) }
+    }
+
     /// How it stands, for the report: with the time that is left.
     pub fn report(&self) -> Option<Draining> {
         let order = (*self.0.borrow())?;

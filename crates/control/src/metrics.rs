@@ -2,14 +2,23 @@
 
 use std::{
     fmt::Display,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use gibbon_media::NodeId;
+use gibbon_media::{Description, NodeId, StreamName};
 use gibbon_monitor::{Page, Sample};
-use gibbon_net::publish::Sent;
+use gibbon_net::{cache::Tracks, publish::Sent};
 
-use crate::node::{NodeReport, UpstreamReport};
+use crate::{
+    node::{NodeReport, UpstreamReport},
+    process,
+};
+
+/// Bytes per second of a kbit/s.
+pub const KBPS: u64 = 1000 / 8;
 
 /// Shows what every node has; `connected` says whether the coordinator is there.
 pub fn collect(page: &mut Page<'_>, report: &NodeReport, connected: bool) {
@@ -25,6 +34,32 @@ pub fn collect(page: &mut Page<'_>, report: &NodeReport, connected: bool) {
         [report.downstreams],
     );
     upstreams(page, &report.upstreams);
+}
+
+/// Shows the streams that are published here: their names, and what is held of each description.
+pub fn published<'a>(
+    page: &mut Page<'_>,
+    streams: impl Iterator<Item = (&'a StreamName, &'a [Arc<Tracks>; 2])> + Clone,
+) {
+    page.gauge("gibbon_streams", "Streams that are published.", [streams.clone().count()]);
+    page.gauge(
+        "gibbon_origin_lag_seconds",
+        "How far the newest media published of a description are behind the clock.",
+        streams.clone().flat_map(|(stream, tracks)| lags(stream, tracks)),
+    );
+    let bytes: usize = streams.flat_map(|(_, tracks)| tracks).map(|tracks| tracks.bytes()).sum();
+    page.gauge("gibbon_cache_bytes", "Payload held in caches.", [bytes]);
+}
+
+/// Of the descriptions of which something has been published.
+fn lags(stream: &StreamName, tracks: &[Arc<Tracks>; 2]) -> impl Iterator<Item = Sample> {
+    let now = process::now();
+    Description::BOTH.into_iter().filter_map(move |description| {
+        let live = tracks[description.index()].live();
+        let labels: [(_, &dyn Display); 2] = [("stream", stream), ("description", &description)];
+        let lag = now.since(live).as_secs_f64();
+        (live.as_micros() > 0).then(|| Sample::new(labels, lag))
+    })
 }
 
 type Count = fn(&Sent) -> &AtomicU64;

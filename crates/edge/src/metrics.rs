@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use gibbon_control::metrics;
+use gibbon_control::metrics::{self, KBPS};
 use gibbon_media::Description;
 use gibbon_monitor::{Counts, Monitor, Page, Sample, prometheus_client::registry::Registry};
 use gibbon_net::wire::RejectCode;
 use tokio::sync::watch;
 
 use crate::{admission::Capacity, edge::Edge};
-
-/// Bytes per second of a kbit/s.
-const KBPS: u64 = 1000 / 8;
 
 /// Legs that were refused, by code.
 #[derive(Debug)]
@@ -47,10 +44,7 @@ pub fn show(
     let shown = edge.clone();
     monitor.collect(move |page| collect(page, &shown, capacity, *connected.borrow()));
     let drain = edge.drain.clone();
-    monitor.ready_unless(move || match drain.is_draining() {
-        true => Err("it is being emptied".into()),
-        false => Ok(()),
-    });
+    monitor.ready_unless(move || drain.ready());
 }
 
 fn collect(page: &mut Page<'_>, edge: &Edge, capacity: Capacity, connected: bool) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gibbon_control::{
-    metrics,
+    metrics::{self, KBPS},
     work::{InstanceState, WorkReport, WorkerOffer},
 };
 use gibbon_monitor::{Monitor, Page, Sample};
@@ -13,8 +13,6 @@ use crate::worker::Worker;
 
 /// Bytes of a MiB.
 const MIB: u64 = 1024 * 1024;
-/// Bytes per second of a kbit/s.
-const KBPS: u64 = 1000 / 8;
 
 /// Shows `worker` from now on, which has begun to serve; `connected` says whether the coordinator is there.
 pub fn show(monitor: &Monitor, worker: &Arc<Worker>, connected: watch::Receiver<bool>) {
@@ -27,10 +25,7 @@ pub fn show(monitor: &Monitor, worker: &Arc<Worker>, connected: watch::Receiver<
         report.work.iter().for_each(|work| shown_work(page, work));
     });
     let worker = worker.clone();
-    monitor.ready_unless(move || match worker.drain.is_draining() {
-        true => Err("it is being emptied".into()),
-        false => Ok(()),
-    });
+    monitor.ready_unless(move || worker.drain.ready());
 }
 
 fn shown_offer(page: &mut Page<'_>, offer: &WorkerOffer) {
