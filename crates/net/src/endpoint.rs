@@ -60,7 +60,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Streams that a node may have open towards us at once: six tracks of a few groups for each stream.
-pub const MAX_GROUP_STREAMS: u32 = 1024;
+const MAX_GROUP_STREAMS: u32 = 1024;
 /// Requests that a node may have open at once.
 const MAX_NODE_REQUESTS: u32 = 1024;
 /// A viewer needs a session stream and two description streams, and twice the latter in a hand-off.
@@ -216,7 +216,7 @@ impl NodeConfig {
 
     /// On the current runtime.
     fn endpoint(&self, socket: UdpSocket, shard: Shard) -> std::io::Result<Endpoint> {
-        let config = reset::lasting(&self.secret, shard);
+        let config = reset::ids_and_resets(&self.secret, shard);
         let server = Some(self.server.clone());
         let mut quinn = quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?;
         quinn.set_default_client_config(self.client.clone());

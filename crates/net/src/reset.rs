@@ -12,9 +12,10 @@ use crate::steering::Shard;
 
 const ID_BYTES: usize = 8;
 
-/// Stateless resets under a key that is the same after a restart: peers of a process that was killed hear
-/// at their next packet that their connections are gone, not when these have been idle for long.
-pub fn lasting(secret: &[u8], shard: Shard) -> EndpointConfig {
+/// Connection ids that name `shard`, and stateless resets under a key that is the same after a restart: peers of
+/// a process that was killed hear at their next packet that their connections are gone, not when these have been
+/// idle for long.
+pub fn ids_and_resets(secret: &[u8], shard: Shard) -> EndpointConfig {
     let key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"gibbon stateless reset");
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
     let mut config = EndpointConfig::new(Arc::new(ResetKey { key, shard }));
