@@ -29,7 +29,7 @@ impl Origin {
     }
 
     /// What it publishes.
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+    pub fn sources(&self) -> impl Iterator<Item = &Source> + Clone {
         self.sources.values()
     }
 
