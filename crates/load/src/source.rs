@@ -8,7 +8,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration}
 
 use anyhow::Context;
 use gibbon_control::{
-    Joining, link,
+    Joining, link, metrics,
     node::{FromNode, NodeAddress},
     process::{self, Common},
 };
@@ -118,7 +118,8 @@ async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
     let streams = options.stream.iter().enumerate();
     let streams = streams.map(|(n, stream)| publish(shape, stream, options.lag(n)));
     let streams = streams.collect::<anyhow::Result<_>>()?;
-    let server = Arc::new(Server { streams, downstreams: Subscribers::default() });
+    let (downstreams, sent) = (Subscribers::default(), Arc::default());
+    let server = Arc::new(Server { streams, downstreams, sent });
     let register = FromNode::Register {
         node: NodeAddress { id: options.id, role: Role::Origin, address: bound },
         location: None,
@@ -132,6 +133,12 @@ async fn serve(options: Options, common: &Common) -> anyhow::Result<()> {
     let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
     // What the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
+    let (shown, connected) = (server.clone(), link.connected);
+    monitor.collect(move |page| {
+        metrics::collect(page, &shown.report(), *connected.borrow());
+        metrics::published(page, shown.streams.iter().map(|s| (&s.catalog.stream, &s.tracks)));
+        metrics::sent(page, std::iter::once(&*shown.sent));
+    });
     monitor.ready_unless(|| Ok(()));
     tracing::info!(id = %identity.id, listen = %bound, "origin is up");
     let serving = tokio::spawn(server.run(endpoint.clone()));

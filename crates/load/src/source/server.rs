@@ -8,7 +8,7 @@ use gibbon_net::{
     Endpoint,
     cache::Tracks,
     message::MessageError,
-    publish::{self, Pump, Subscribers},
+    publish::{self, Pump, Sent, Subscribers},
     serving::{self, MAX_NODE_CONNECTIONS},
     wire::{RejectCode, Rejected},
 };
@@ -23,6 +23,8 @@ pub struct Published {
 pub struct Server {
     pub streams: Vec<Published>,
     pub downstreams: Subscribers,
+    /// What has been sent to all of them.
+    pub sent: Arc<Sent>,
 }
 
 const SOURCE: &str = "a synthetic source";
@@ -42,7 +44,7 @@ impl Server {
 
     async fn serve(self: Arc<Self>, connection: quinn::Connection) {
         let Some(peer) = serving::subscriber(&connection, SOURCE) else { return };
-        let pump = Pump::new(connection.clone(), Arc::default());
+        let pump = Pump::new(connection.clone(), self.sent.clone());
         let serve = |send, recv| {
             let (server, pump) = (self.clone(), pump.clone());
             async move { server.subscription(&pump, (send, recv)).await }
