@@ -76,7 +76,7 @@ pub enum Refusal {
     Unfit {
         /// The node.
         node: NodeId,
-        /// Why not, and which edge could.
+        /// Why not, and which node could.
         why: String,
     },
     /// No edge can be had.
