@@ -1,7 +1,7 @@
-//! Edges that are being emptied: what was ordered, what they report, and how fast they are emptied.
+//! Edges and workers that are being emptied: what was ordered, what they report, and how fast they are emptied.
 //!
-//! The edge is the truth. An order marks it at once; from its next report that agrees on, the reports are
-//! followed, so that an edge that drains by itself (SIGTERM) is treated the same, and a restarted
+//! The node is the truth. An order marks it at once; from its next report that agrees on, the reports are
+//! followed, so that a node that drains by itself (SIGTERM) is treated the same, and a restarted
 //! coordinator learns of both.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -14,9 +14,9 @@ use gibbon_media::{MediaTime, NodeId};
 
 /// An order that no report confirms is given again after this.
 pub const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
-/// How often it is given before the edge's reports are believed.
+/// How often it is given before the node's reports are believed.
 pub const SENDS: u8 = 3;
-/// Sessions of one edge that are being moved at once.
+/// Sessions of one edge, or segments of one worker, that are being moved at once.
 pub const AT_ONCE: usize = 512;
 /// Bounds of the rate, in sessions per second.
 pub const RATES: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
@@ -39,7 +39,7 @@ pub fn requested(request: &DrainRequest) -> Result<Draining, String> {
     Ok(Draining { within_ms: deadline_ms, rate, stay })
 }
 
-/// All edges that are being emptied.
+/// All nodes that are being emptied.
 #[derive(Debug, Default)]
 pub struct Drains(BTreeMap<NodeId, Drain>);
 
@@ -52,7 +52,7 @@ struct Drain {
     reckoned: MediaTime,
 }
 
-/// How what is wanted of an edge and what it reports agree.
+/// How what is wanted of a node and what it reports agree.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stand {
     /// It was told to drain and has not reported it yet.
@@ -64,28 +64,28 @@ enum Stand {
 }
 
 impl Drains {
-    /// `edge` is to be emptied. Returns what it is to be told.
-    pub fn order(&mut self, now: MediaTime, edge: &NodeId, draining: Draining) -> ToNode {
+    /// `node` is to be emptied. Returns what it is to be told.
+    pub fn order(&mut self, now: MediaTime, node: &NodeId, draining: Draining) -> ToNode {
         let stand = Stand::Ordered { sends: 1, at: now };
-        self.note(now, edge, draining, stand);
+        self.note(now, node, draining, stand);
         ToNode::Drain(draining)
     }
 
-    /// `edge` is wanted again. Returns what it is to be told, if it was being emptied.
-    pub fn take_back(&mut self, now: MediaTime, edge: &NodeId) -> Option<ToNode> {
-        let drain = self.0.get_mut(edge)?;
+    /// `node` is wanted again. Returns what it is to be told, if it was being emptied.
+    pub fn take_back(&mut self, now: MediaTime, node: &NodeId) -> Option<ToNode> {
+        let drain = self.0.get_mut(node)?;
         drain.stand = Stand::TakenBack { sends: 1, at: now };
         Some(ToNode::Undrain)
     }
 
-    /// `edge` reports whether it wants to be emptied. Returns what it is to be told again.
+    /// `node` reports whether it wants to be emptied. Returns what it is to be told again.
     pub fn reported(
         &mut self,
         now: MediaTime,
-        edge: &NodeId,
+        node: &NodeId,
         report: Option<Draining>,
     ) -> Option<ToNode> {
-        let stand = self.0.get(edge).map(|drain| drain.stand);
+        let stand = self.0.get(node).map(|drain| drain.stand);
         let in_time = |at: MediaTime| now.since(at) < CONFIRM_WITHIN;
         match (stand, report) {
             (Some(Stand::Ordered { at, .. }), None)
@@ -95,48 +95,48 @@ impl Drains {
                 None
             }
             (Some(Stand::Ordered { sends, .. }), None) if sends < SENDS => {
-                let drain = self.0.get_mut(edge)?;
+                let drain = self.0.get_mut(node)?;
                 drain.stand = Stand::Ordered { sends: sends + 1, at: now };
                 Some(ToNode::Drain(drain.draining))
             }
             (Some(Stand::TakenBack { sends, .. }), Some(_)) if sends < SENDS => {
-                self.0.get_mut(edge)?.stand = Stand::TakenBack { sends: sends + 1, at: now };
+                self.0.get_mut(node)?.stand = Stand::TakenBack { sends: sends + 1, at: now };
                 Some(ToNode::Undrain)
             }
             (_, Some(draining)) => {
-                self.note(now, edge, draining, Stand::Reported);
+                self.note(now, node, draining, Stand::Reported);
                 None
             }
             (_, None) => {
-                self.0.remove(edge);
+                self.0.remove(node);
                 None
             }
         }
     }
 
-    /// `edge` is gone; should it come back it says itself what it wants.
-    pub fn gone(&mut self, edge: &NodeId) {
-        self.0.remove(edge);
+    /// `node` is gone; should it come back it says itself what it wants.
+    pub fn gone(&mut self, node: &NodeId) {
+        self.0.remove(node);
     }
 
-    /// How `edge` is being emptied, if it is.
-    pub fn of(&self, edge: &NodeId) -> Option<Draining> {
-        let drain = self.0.get(edge)?;
+    /// How `node` is being emptied, if it is.
+    pub fn of(&self, node: &NodeId) -> Option<Draining> {
+        let drain = self.0.get(node)?;
         (!matches!(drain.stand, Stand::TakenBack { .. })).then_some(drain.draining)
     }
 
-    /// Whether any edge is being emptied.
+    /// Whether any node is being emptied.
     pub fn any(&self) -> bool {
-        self.0.keys().any(|edge| self.of(edge).is_some())
+        self.0.keys().any(|node| self.of(node).is_some())
     }
 
-    /// Whether a session of `edge` may be begun to be moved now, `running` of them being moved; if so, it is
+    /// Whether a session of `node` may be begun to be moved now, `running` of them being moved; if so, it is
     /// reckoned as begun.
-    pub fn may_begin(&mut self, now: MediaTime, edge: &NodeId, running: usize) -> bool {
-        if running >= AT_ONCE || self.of(edge).is_none() {
+    pub fn may_begin(&mut self, now: MediaTime, node: &NodeId, running: usize) -> bool {
+        if running >= AT_ONCE || self.of(node).is_none() {
             return false;
         }
-        let Some(drain) = self.0.get_mut(edge) else { return false };
+        let Some(drain) = self.0.get_mut(node) else { return false };
         let rate = rate_within_bounds(drain.draining.rate);
         let most = 1.0 + rate * BURST.as_secs_f64();
         let earned = rate * now.since(drain.reckoned).as_secs_f64();
@@ -148,14 +148,14 @@ impl Drains {
         may
     }
 
-    fn note(&mut self, now: MediaTime, edge: &NodeId, draining: Draining, stand: Stand) {
+    fn note(&mut self, now: MediaTime, node: &NodeId, draining: Draining, stand: Stand) {
         let new = Drain { draining, stand, credit: 1.0, reckoned: now };
-        let drain = self.0.entry(edge.clone()).or_insert(new);
+        let drain = self.0.entry(node.clone()).or_insert(new);
         (drain.draining, drain.stand) = (draining, stand);
     }
 }
 
-/// An edge may report anything.
+/// A node may report anything.
 fn rate_within_bounds(rate: f64) -> f64 {
     if rate.is_nan() { *RATES.start() } else { rate.clamp(*RATES.start(), *RATES.end()) }
 }

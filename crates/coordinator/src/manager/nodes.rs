@@ -191,24 +191,25 @@ impl Manager {
         true
     }
 
-    /// Somebody wants an edge or a worker emptied. Changes nothing if there is nowhere to go.
+    /// Somebody wants an edge or a worker emptied. Changes nothing if there is nowhere to go. What it carries is
+    /// moved from the next [`handle_time`](Manager::handle_time) on.
     pub fn drain(
         &mut self,
         now: MediaTime,
-        edge: &NodeId,
+        node: &NodeId,
         request: &DrainRequest,
     ) -> Result<(NodeInfo, Vec<Output>), Refusal> {
         let draining = drain::requested(request).map_err(Refusal::OutOfBounds)?;
-        match self.check_empties(edge)? {
-            Role::Worker => self.check_drain_of_worker(now, edge)?,
-            _ => self.check_drain(edge)?,
+        match self.check_empties(node)? {
+            Role::Worker => self.check_drain_of_worker(now, node)?,
+            _ => self.check_drain_of_edge(node)?,
         }
         let Draining { within_ms, rate, stay } = draining;
-        tracing::info!(%edge, within_ms, rate, stay, "a node is to be emptied");
-        let message = self.drains.order(now, edge, draining);
-        let info = self.nodes(now).into_iter().find(|info| info.id == *edge);
-        let info = info.ok_or_else(|| Refusal::NoNode(edge.clone()))?;
-        Ok((info, vec![Output::ToNode { node: edge.clone(), message }]))
+        tracing::info!(%node, within_ms, rate, stay, "a node is to be emptied");
+        let message = self.drains.order(now, node, draining);
+        let info = self.nodes(now).into_iter().find(|info| info.id == *node);
+        let info = info.ok_or_else(|| Refusal::NoNode(node.clone()))?;
+        Ok((info, vec![Output::ToNode { node: node.clone(), message }]))
     }
 
     /// The role of a node that can be emptied.
@@ -220,7 +221,7 @@ impl Manager {
         }
     }
 
-    fn check_drain(&self, edge: &NodeId) -> Result<(), Refusal> {
+    fn check_drain_of_edge(&self, edge: &NodeId) -> Result<(), Refusal> {
         let candidates = self.candidates();
         let candidate = candidates.iter().find(|candidate| candidate.id == *edge);
         let candidate = candidate.filter(|candidate| candidate.up);
@@ -234,12 +235,12 @@ impl Manager {
     }
 
     /// A node that was to be emptied is wanted again.
-    pub fn undrain(&mut self, now: MediaTime, edge: &NodeId) -> Result<Vec<Output>, Refusal> {
-        self.check_empties(edge)?;
-        let told = self.drains.take_back(now, edge);
+    pub fn undrain(&mut self, now: MediaTime, node: &NodeId) -> Result<Vec<Output>, Refusal> {
+        self.check_empties(node)?;
+        let told = self.drains.take_back(now, node);
         if told.is_some() {
-            tracing::info!(%edge, "a node is wanted again");
+            tracing::info!(%node, "a node is wanted again");
         }
-        Ok(told.map(|message| Output::ToNode { node: edge.clone(), message }).into_iter().collect())
+        Ok(told.map(|message| Output::ToNode { node: node.clone(), message }).into_iter().collect())
     }
 }
