@@ -78,13 +78,10 @@ impl Care {
         self.failed = None;
     }
 
-    /// Its hand-off has failed, at `edge` if one is to blame.
-    pub fn fails(&mut self, now: MediaTime, edge: Option<&NodeId>) {
+    /// Its hand-off has failed, or could not be begun.
+    pub fn fails(&mut self, now: MediaTime) {
         let times = self.failed.map_or(0, |(_, times)| times);
         self.failed = Some((now, times.saturating_add(1)));
-        if let Some(edge) = edge {
-            self.shun(now, edge, SHUN_FAILED);
-        }
     }
 
     /// `edge` is not to be chosen for the session for as long as `time`.
@@ -98,8 +95,9 @@ impl Care {
     }
 
     /// Edges that are not to be chosen for it now.
-    pub fn shunned(&self, now: MediaTime) -> impl Iterator<Item = &NodeId> {
-        self.shunned.iter().filter(move |(_, until)| *until > now).map(|(edge, _)| edge)
+    pub fn shunned(&self, now: MediaTime) -> Vec<NodeId> {
+        let shunned = self.shunned.iter().filter(|(_, until)| *until > now);
+        shunned.map(|(edge, _)| edge.clone()).collect()
     }
 }
 
@@ -120,12 +118,12 @@ mod tests {
     fn each_failure_doubles_the_rest_up_to_a_bound_and_success_ends_it() {
         let (mut care, mut now) = (Care::default(), START);
         for rest in [1, 2, 4, 8, 8] {
-            care.fails(now, None);
+            care.fails(now);
             assert!(!care.allows(now + (SECOND * rest - SECOND / 10), Cause::Drain));
             now = now + SECOND * rest;
             assert!(care.allows(now, Cause::Drain), "after {rest} s");
         }
-        care.fails(now, None);
+        care.fails(now);
         care.succeeds();
         assert!(care.allows(now, Cause::Drain));
     }
@@ -149,12 +147,12 @@ mod tests {
     #[test]
     fn an_edge_is_shunned_for_a_while() {
         let (mut care, edge) = (Care::default(), "edge-a".parse().unwrap());
-        care.fails(START, Some(&edge));
-        assert_eq!(care.shunned(START).collect::<Vec<_>>(), [&edge]);
-        assert_eq!(care.shunned(START + SHUN_FAILED).count(), 0);
+        care.shun(START, &edge, SHUN_FAILED);
+        assert_eq!(care.shunned(START), [edge]);
+        assert_eq!(care.shunned(START + SHUN_FAILED), []);
         for n in 0..20 {
             care.shun(START, &format!("edge-{n}").parse().unwrap(), SHUN_BAD);
         }
-        assert_eq!(care.shunned(START).count(), MAX_SHUNNED);
+        assert_eq!(care.shunned(START).len(), MAX_SHUNNED);
     }
 }

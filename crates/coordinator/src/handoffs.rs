@@ -47,24 +47,7 @@ pub enum Effect {
     /// Tell those who watch.
     Event(PortalEvent),
     /// A hand-off has ended.
-    Ended(Ended),
-}
-
-/// A hand-off that has ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Which.
-    pub handoff: HandoffId,
-    /// Whose.
-    pub session: SessionId,
-    /// Why it was begun.
-    pub cause: Cause,
-    /// How it ended.
-    pub outcome: HandoffOutcome,
-    /// Why, if not as wanted.
-    pub reason: Option<Reason>,
-    /// The edge that was to take a leg last.
-    pub last_to: Option<NodeId>,
+    Ended(Box<HandoffInfo>),
 }
 
 /// One that has ended.
@@ -140,7 +123,7 @@ impl Handoffs {
             && let Some(ended) = self.running.remove(&session)
         {
             self.next_step = self.next_step.max(ended.executor.next_step());
-            effects.push(Effect::Ended(ended.summary()));
+            effects.push(Effect::Ended(Box::new(ended.info.clone())));
             if self.ended.len() == MAX_HISTORY {
                 self.ended.pop_front();
             }
@@ -250,13 +233,6 @@ impl Handoffs {
 }
 
 impl Running {
-    fn summary(&self) -> Ended {
-        let HandoffInfo { handoff, session, cause, outcome, reason, .. } = self.info;
-        let sent = self.info.progress.iter().rev().find(|step| step.step == "prefetch_sent");
-        let last_to = sent.and_then(|step| step.edge.clone());
-        Ended { handoff, session, cause, outcome, reason, last_to }
-    }
-
     fn carry_out(&mut self, now: MediaTime, actions: Vec<Action>, out: &mut Vec<Effect>) {
         for action in actions {
             self.act(now, action, out);

@@ -5,6 +5,17 @@
 //! where. Services are built by [`builder`] out of components and the [`catalogue`], kept in [`services`], and
 //! made so by [`orders`] to workers. [`service`] gives it a clock and passes on what it says; [`nodes`] and
 //! [`portal`] are the doors: QUIC for nodes, HTTP for people and programs.
+//!
+//! One hand-off from its cause to its end:
+//! 1. somebody asks for it (`Manager::request_handoff`), or [`upkeep::Scene::need`] finds in a turn of
+//!    `Manager::keep_up` that legs should move;
+//! 2. [`choose::Question::answer`] says where to, and `Manager::start` hands the plan to
+//!    [`handoffs::Handoffs::start`];
+//! 3. the executor of `gibbon_handoff` leads it. What edges and clients answer (`Manager::node_says`), and timers
+//!    that are due (`Manager::handle_time`), are told to it by [`handoffs::Handoffs::handle`]; what it wants done
+//!    becomes a [`handoffs::Effect`], and by `Manager::output` what is sent;
+//! 4. [`handoffs::Effect::Ended`]: it is counted, and [`care`] says what is to be heeded before the session is
+//!    moved again. What it has cost comes later, with the reports of the client ([`handoffs::Handoffs::costs`]).
 
 pub mod adoption;
 pub mod builder;

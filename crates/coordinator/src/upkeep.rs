@@ -98,7 +98,7 @@ impl Scene<'_> {
             return Ok(answer.clone());
         }
         let legs = session.legs();
-        let shunned: Vec<_> = session.care.shunned(self.now).cloned().collect();
+        let shunned = session.care.shunned(self.now);
         let at = need.moving.iter().filter_map(|d| legs[d.index()].cloned());
         let mut exclude: Vec<_> = at.collect();
         let must = matches!(need.cause, Cause::Drain | Cause::Failure);
@@ -123,25 +123,6 @@ impl Scene<'_> {
         }
     }
 
-    /// Where one leg of a diverse session should go whose legs are in one failure domain; `None` where there
-    /// is no room in another.
-    fn spread(&self, session: &Session) -> Option<Answer> {
-        let [zero, one] = session.legs();
-        let (zero, one) = (self.candidate(zero?)?, self.candidate(one?)?);
-        let shunned: Vec<_> = session.care.shunned(self.now).cloned().collect();
-        let request = Request {
-            legs: 1,
-            leg_kbps: self.leg_kbps,
-            client: client(session),
-            exclude: &shunned,
-            ..Request::default()
-        };
-        let chosen = select_partner(self.candidates, &request, &zero.id)?;
-        let to = self.candidate(&chosen.edge)?;
-        let description = if zero.id == one.id { leg_to_move(zero, to) } else { Description::One };
-        Some(Answer { moves: vec![(description, chosen.edge.clone())], why: chosen.why })
-    }
-
     /// Whether an edge may take legs off one that carries too much.
     pub fn is_cool(&self, edge: &NodeId) -> bool {
         self.candidate(edge).is_some_and(|candidate| candidate.load() < COOL)
@@ -153,7 +134,7 @@ impl Scene<'_> {
             return None;
         }
         let serving: Vec<_> = session.legs().into_iter().flatten().cloned().collect();
-        let shunned: Vec<_> = session.care.shunned(self.now).cloned().collect();
+        let shunned = session.care.shunned(self.now);
         let request = Request {
             legs: 1,
             leg_kbps: self.leg_kbps,
@@ -222,6 +203,25 @@ impl Scene<'_> {
         let to = self.spread(session)?;
         let moving = to.moves.iter().map(|(description, _)| *description).collect();
         Some(Need { cause: Cause::Failure, edge: one.clone(), moving, to: Some(to) })
+    }
+
+    /// Where one leg of a diverse session should go whose legs are in one failure domain; `None` where there
+    /// is no room in another.
+    fn spread(&self, session: &Session) -> Option<Answer> {
+        let [zero, one] = session.legs();
+        let (zero, one) = (self.candidate(zero?)?, self.candidate(one?)?);
+        let shunned = session.care.shunned(self.now);
+        let request = Request {
+            legs: 1,
+            leg_kbps: self.leg_kbps,
+            client: client(session),
+            exclude: &shunned,
+            ..Request::default()
+        };
+        let chosen = select_partner(self.candidates, &request, &zero.id)?;
+        let to = self.candidate(&chosen.edge)?;
+        let description = if zero.id == one.id { leg_to_move(zero, to) } else { Description::One };
+        Some(Answer { moves: vec![(description, chosen.edge.clone())], why: chosen.why })
     }
 
     fn is_draining(&self, edge: &NodeId) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     adoption::moves_left,
     care::{SHUN_BAD, SHUN_FAILED},
     choose::{Answer, Question},
-    handoffs::{Effect, Ended},
+    handoffs::Effect,
     registry::position,
     sessions::Session,
 };
@@ -41,26 +41,16 @@ impl Manager {
             return Err(Refusal::UnderWay(running));
         }
         let answer = self.choose(session, &request)?;
-        let fetch = |leg: &mut Move| {
-            let usual = self.source(Cause::Operator, &leg.from);
-            leg.fetch = request.fetch[leg.description.index()].unwrap_or(usual);
-        };
-        let mut moves = moves(session, &answer);
-        moves.iter_mut().for_each(fetch);
+        let moves = moves(session, &answer, |description, from| {
+            request.fetch[description.index()].unwrap_or_else(|| self.source(Cause::Operator, from))
+        });
         // All of it to one edge, by the operator's will: it stays together from then on.
         let all_to_one =
             request.to.is_some() && request.from.is_none() && request.description.is_none();
         let was_diverse = session.placement == Some(Placement::Diverse);
-        let plan = Plan {
-            handoff,
-            session: id,
-            stream: session.stream.clone(),
-            term: self.term,
-            first_step: self.handoffs.next_step(),
-            cause: Cause::Operator,
-            prefetch_info: request.prefetch_info.unwrap_or(InfoSender::Coordinator),
-            moves,
-        };
+        let plan = self.handoff_plan(handoff, (id, session), Cause::Operator, moves);
+        let prefetch_info = request.prefetch_info.unwrap_or(plan.prefetch_info);
+        let plan = Plan { prefetch_info, ..plan };
         let begun =
             Executor::new(plan).map_err(|invalid| Refusal::NothingToMove(invalid.to_string()))?;
         if let Some(session) = self.sessions.get_mut(id).filter(|_| all_to_one && was_diverse) {
@@ -123,19 +113,10 @@ impl Manager {
         cause: Cause,
         answer: &Answer,
     ) -> Option<Vec<Effect>> {
+        let handoff = self.next_handoff();
         let session = self.sessions.get(id)?;
-        let mut moves = moves(session, answer);
-        moves.iter_mut().for_each(|leg| leg.fetch = self.source(cause, &leg.from));
-        let plan = Plan {
-            handoff: self.next_handoff(),
-            session: id,
-            stream: self.sessions.get(id)?.stream.clone(),
-            term: self.term,
-            first_step: self.handoffs.next_step(),
-            cause,
-            prefetch_info: InfoSender::Coordinator,
-            moves,
-        };
+        let moves = moves(session, answer, |_, from| self.source(cause, from));
+        let plan = self.handoff_plan(handoff, (id, session), cause, moves);
         match Executor::new(plan) {
             Ok(begun) => Some(self.start(now, begun, answer.why.clone()).1),
             Err(invalid) => {
@@ -157,6 +138,26 @@ impl Manager {
             Cause::Network | Cause::Failure => Source::Origin,
             _ if self.registry.is_up(from) => Source::FirstEdge,
             _ => Source::Origin,
+        }
+    }
+
+    /// What is to be done about a session. The coordinator sends the prefetch information itself.
+    fn handoff_plan(
+        &self,
+        handoff: HandoffId,
+        (id, session): (SessionId, &Session),
+        cause: Cause,
+        moves: Vec<Move>,
+    ) -> Plan {
+        Plan {
+            handoff,
+            session: id,
+            stream: session.stream.clone(),
+            term: self.term,
+            first_step: self.handoffs.next_step(),
+            cause,
+            prefetch_info: InfoSender::Coordinator,
+            moves,
         }
     }
 
@@ -192,17 +193,8 @@ impl Manager {
         if !moves.first().is_some_and(|first| self.registry.is_up(&first.to)) {
             return Vec::new();
         }
-        let plan = Plan {
-            handoff: order.handoff,
-            session: id,
-            stream: session.stream.clone(),
-            term: self.term,
-            first_step: self.handoffs.next_step(),
-            // Orders do not carry the cause; somebody had asked for it in the end.
-            cause: Cause::Operator,
-            prefetch_info: InfoSender::Coordinator,
-            moves,
-        };
+        // Orders do not carry the cause; somebody had asked for it in the end.
+        let plan = self.handoff_plan(order.handoff, (id, session), Cause::Operator, moves);
         match Executor::adopt(self.term, plan) {
             Ok(begun) => {
                 let why = "taken up after a restart of the coordinator".to_owned();
@@ -253,7 +245,7 @@ impl Manager {
             let mut serving = vec![edge.clone()];
             serving.extend(session.legs()[description.other().index()].cloned());
             let client = session.location.map(position);
-            let shunned: Vec<_> = session.care.shunned(now).cloned().collect();
+            let shunned = session.care.shunned(now);
             let named = self.standbys(&self.candidates(), &serving, &shunned, client);
             standbys = self.addresses(&named);
             grant = self.grant(now, id, named).ok();
@@ -272,18 +264,19 @@ impl Manager {
         address
     }
 
-    fn ended(&mut self, now: MediaTime, ended: &Ended) {
-        if let Some(info) = self.handoffs.find(ended.handoff) {
-            self.metrics.ended(info);
-        }
+    /// A hand-off has ended: it is counted, and its session rests as its outcome demands.
+    fn ended(&mut self, now: MediaTime, ended: &HandoffInfo) {
+        self.metrics.ended(ended);
         let Some(session) = self.sessions.get_mut(ended.session) else { return };
         let becomes = session.becomes.take();
         if ended.outcome == HandoffOutcome::Completed {
             session.placement = becomes.or(session.placement);
             session.care.succeeds();
         } else {
-            session.care.fails(now, None);
-            if let (Some(edge), Some(time)) = (&ended.last_to, blame(ended.reason)) {
+            session.care.fails(now);
+            let tried = ended.progress.iter().rfind(|step| step.step == "prefetch_sent");
+            let tried = tried.and_then(|step| step.edge.as_ref());
+            if let (Some(edge), Some(time)) = (tried, blame(ended.reason)) {
                 session.care.shun(now, edge, time);
             }
         }
@@ -314,13 +307,18 @@ fn blame(reason: Option<Reason>) -> Option<Duration> {
     }
 }
 
-/// The moves that put the legs where `answer` says. From where they are fetched is to be filled in.
-fn moves(session: &Session, answer: &Answer) -> Vec<Move> {
+/// The moves that put the legs where `answer` says, each fetched as `fetch` says of a description and the edge that
+/// delivers it now.
+fn moves(
+    session: &Session,
+    answer: &Answer,
+    fetch: impl Fn(Description, &NodeId) -> Source,
+) -> Vec<Move> {
     let legs = session.legs();
     let a_move = |(description, to): &(Description, NodeId)| {
-        let from = legs[description.index()]?.clone();
-        let (description, to) = (*description, to.clone());
-        Some(Move { description, from, to, fetch: Source::Origin })
+        let (description, from) = (*description, legs[description.index()]?);
+        let fetch = fetch(description, from);
+        Some(Move { description, from: from.clone(), to: to.clone(), fetch })
     };
     answer.moves.iter().filter_map(a_move).collect()
 }

@@ -28,8 +28,9 @@ const MAX_NEEDS: usize = 256;
 /// Grants renewed in one turn.
 const MAX_RENEWALS: usize = 64;
 
-/// What the network is like in one turn; [`Scene`] is a look at it.
-struct Stage {
+/// The network in one turn of [`keep_up`](Manager::keep_up), with what the turn itself has begun; [`Scene`] is a look
+/// at it.
+struct Turn {
     now: MediaTime,
     candidates: Vec<Candidate>,
     leg_kbps: u64,
@@ -37,9 +38,9 @@ struct Stage {
     running: BTreeMap<NodeId, Vec<Cause>>,
 }
 
-impl Stage {
+impl Turn {
     fn scene<'a>(&'a self, hot: &'a BTreeSet<NodeId>) -> Scene<'a> {
-        let Stage { now, candidates, leg_kbps, lost, .. } = self;
+        let Turn { now, candidates, leg_kbps, lost, .. } = self;
         Scene { now: *now, candidates, leg_kbps: *leg_kbps, lost, hot }
     }
 
@@ -63,28 +64,28 @@ impl Manager {
         if now.since(started) < LOOKS_ON_FOR || !sweep && !self.drains.any() {
             return Vec::new();
         }
-        let mut stage = Stage {
+        let mut turn = Turn {
             now,
             candidates: self.candidates(),
             leg_kbps: self.registry.leg_kbps(),
             lost: self.registry.lost_for(now, LEAVE_LOST_AFTER),
             running: self.handoffs.running_from(),
         };
-        self.hot = hot_edges(&self.hot, &stage.candidates, &self.handoffs.legs_leaving());
+        self.hot = hot_edges(&self.hot, &turn.candidates, &self.handoffs.legs_leaving());
         let mut out = Vec::new();
-        for (session, need) in self.needs(&stage, sweep) {
-            out.extend(self.meet(&mut stage, session, &need));
+        for (session, need) in self.needs(&turn, sweep) {
+            out.extend(self.meet(&mut turn, session, &need));
         }
         if sweep {
-            out.extend(self.renew(&stage));
+            out.extend(self.renew(&turn));
         }
         out
     }
 
     /// What should be moved, the most pressing first; of what is only to relieve an edge, the least important
     /// first.
-    fn needs(&self, stage: &Stage, sweep: bool) -> Vec<(SessionId, Need)> {
-        let scene = stage.scene(&self.hot);
+    fn needs(&self, turn: &Turn, sweep: bool) -> Vec<(SessionId, Need)> {
+        let scene = turn.scene(&self.hot);
         let looked_at =
             self.sessions.iter().filter(|(id, _)| self.handoffs.of_session(*id).is_none());
         let mut needs: Vec<(u8, Priority, SessionId, Need)> = Vec::new();
@@ -109,10 +110,10 @@ impl Manager {
         needs.into_iter().map(|(.., id, need)| (id, need)).collect()
     }
 
-    /// Begins a hand-off, if there may be one more.
-    fn meet(&mut self, stage: &mut Stage, id: SessionId, need: &Need) -> Vec<Output> {
-        let now = stage.now;
-        let running = stage.running.get(&need.edge).map_or(&[][..], Vec::as_slice);
+    /// Begins the hand-off that `need` asks for, if there may be one more and there is an edge for it.
+    fn meet(&mut self, turn: &mut Turn, id: SessionId, need: &Need) -> Vec<Output> {
+        let now = turn.now;
+        let running = turn.running.get(&need.edge).map_or(&[][..], Vec::as_slice);
         let of_this_cause = running.iter().filter(|cause| **cause == need.cause).count();
         let may = match need.cause {
             // One begun before it may have been enough.
@@ -122,7 +123,7 @@ impl Manager {
         if !may || self.handoffs.running() >= MAX_RUNNING {
             return Vec::new();
         }
-        let scene = stage.scene(&self.hot);
+        let scene = turn.scene(&self.hot);
         let Some(session) = self.sessions.get(id) else { return Vec::new() };
         let answer = scene.answer(session, need);
         let relieves = |answer: &Answer| answer.moves.iter().all(|(_, to)| scene.is_cool(to));
@@ -140,10 +141,10 @@ impl Manager {
         let Some(effects) = self.start_by_itself(now, id, need.cause, &answer) else {
             return Vec::new();
         };
-        stage.note(need, &answer);
+        turn.note(need, &answer);
         if need.cause == Cause::Load {
             let leaving = self.handoffs.legs_leaving();
-            self.hot = hot_edges(&self.hot, &stage.candidates, &leaving);
+            self.hot = hot_edges(&self.hot, &turn.candidates, &leaving);
         }
         self.outputs(now, effects)
     }
@@ -153,13 +154,13 @@ impl Manager {
         let (edge, cause) = (&need.edge, need.cause);
         tracing::debug!(session = %id, %edge, ?cause, why, "a leg should move and cannot");
         if let Some(session) = self.sessions.get_mut(id) {
-            session.care.fails(now, None);
+            session.care.fails(now);
         }
     }
 
     /// Renews grants whose standbys are of no use any more, or that are half spent.
-    fn renew(&mut self, stage: &Stage) -> Vec<Output> {
-        let scene = stage.scene(&self.hot);
+    fn renew(&mut self, turn: &Turn) -> Vec<Output> {
+        let scene = turn.scene(&self.hot);
         let due: Vec<_> = self
             .sessions
             .iter()
@@ -171,7 +172,7 @@ impl Manager {
         for (session, named) in due {
             let standbys = self.addresses(&named);
             let through = self.sessions.get(session).map(|session| session.reached_through());
-            let Ok(grant) = self.grant(stage.now, session, named) else { continue };
+            let Ok(grant) = self.grant(turn.now, session, named) else { continue };
             let message = ToNode::Renew { session, grant, standbys };
             let to = |node| Output::ToNode { node, message: message.clone() };
             out.extend(through.into_iter().flatten().map(to));
