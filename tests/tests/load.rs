@@ -110,13 +110,13 @@ edges = 3
 edge_arguments = ["--shards=2", "--drain-rate=50"]
 
 [[network.source]]
-streams = ["load/one"]
+streams = ["load/one", "load/two"]
 fps = "10"
 frame_bytes = 2500
 secondary_bytes = 600
 
 [sessions]
-streams = ["load/one"]
+streams = ["load/one", "load/two"]
 placement = "together"
 
 [[phase]]
