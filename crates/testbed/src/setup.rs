@@ -117,7 +117,8 @@ impl Setup {
     }
 }
 
-/// The clips of the repository.
+/// Where the clips are: in `GIBBON_MEDIA_DIR`, or in the sources that this was built of.
 pub fn media_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../media")
+    let sources = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../media");
+    std::env::var_os("GIBBON_MEDIA_DIR").map_or_else(sources, PathBuf::from)
 }
