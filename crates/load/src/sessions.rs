@@ -7,9 +7,9 @@
 //!  end ─────────────▶ report                                                          straight from the source
 //! ```
 //!
-//! One stream is followed straight from its source. Of those who watch it some are probes, one in [`PROBE_EVERY`] of
-//! all sessions where there are enough: they share a thread with the direct subscription alone, so that the time an
-//! edge adds to a frame is not mixed with the time that this process takes for a thousand others.
+//! One stream is followed straight from its source. Some of those who watch it are probes: they share a thread with the
+//! direct subscription alone, so that the time an edge adds to a frame is not mixed with the time that this process
+//! takes for a thousand others.
 
 mod counts;
 mod delays;
@@ -48,8 +48,11 @@ use seat::Seat;
 
 use crate::lock;
 
-/// One in so many sessions is a probe.
+/// One in so many of all sessions is a probe …
 const PROBE_EVERY: usize = 16;
+/// … but no more than one in so many of those who watch the same: their frames come at the same moment, and wait for
+/// each other.
+const MIN_PROBE_EVERY: usize = 4;
 /// Requests to the portal at once.
 const MAX_ASKING: usize = 16;
 /// Sessions that have not ended this long after they were told to are given up.
@@ -186,7 +189,7 @@ impl Audience {
             counts: Arc::default(),
             delays: Arc::new(Delays::new(threads)?),
             direct,
-            probe_every: (PROBE_EVERY / options.streams.max(1)).max(1) as u32,
+            probe_every: (PROBE_EVERY / options.streams.max(1)).max(MIN_PROBE_EVERY) as u32,
             visits: Mutex::default(),
             guests: Mutex::default(),
             over: watch::Sender::new(false),
