@@ -10,7 +10,7 @@ use std::{
     cell::{Cell, RefCell},
     path::PathBuf,
     process::ExitCode,
-    sync::mpsc,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -214,25 +214,13 @@ fn play(
     let (over, is_over) = mpsc::channel::<()>();
     let players_ids: Vec<u32> = players.process_ids().collect();
     let (phases, (samples, wakes)) = std::thread::scope(|scope| {
-        let (ground, audience, children) = (&ground, &audience, &children);
-        let measuring = scope.spawn(move || {
-            let (mut samples, mut wakes) = (Vec::new(), Vec::new());
-            let mut due = Instant::now();
-            loop {
-                if Instant::now() >= due {
-                    due += SAMPLE_EVERY;
-                    let moment = moment(started, ground, audience);
-                    progress.show(&moment);
-                    samples.push(moment);
-                    stop.mind(children().chain(players_ids.iter().copied()).collect());
-                }
-                let slept = Instant::now();
-                if is_over.recv_timeout(WAKE_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    return (samples, wakes);
-                }
-                wakes.push(slept.elapsed().saturating_sub(WAKE_EVERY).as_micros() as u64);
-            }
-        });
+        let look = || {
+            let moment = moment(started, &ground, &audience);
+            progress.show(&moment);
+            stop.mind(children().chain(players_ids.iter().copied()).collect());
+            moment
+        };
+        let measuring = scope.spawn(move || measure(&is_over, look));
         let phases = perform(&act, started, progress);
         drop(over);
         (phases, measuring.join().unwrap_or_default())
@@ -264,6 +252,22 @@ fn play(
         outcome.failures.push(("network".to_owned(), format!("{error:#}")));
     }
     Ok(outcome)
+}
+
+/// Looks again and again until it is over. With what was seen, how much later than asked this thread woke, in µs.
+fn measure(is_over: &Receiver<()>, look: impl Fn() -> Moment) -> (Vec<Moment>, Vec<u64>) {
+    let (mut samples, mut wakes, mut due) = (Vec::new(), Vec::new(), Instant::now());
+    loop {
+        if Instant::now() >= due {
+            due += SAMPLE_EVERY;
+            samples.push(look());
+        }
+        let slept = Instant::now();
+        if is_over.recv_timeout(WAKE_EVERY) != Err(RecvTimeoutError::Timeout) {
+            return (samples, wakes);
+        }
+        wakes.push(slept.elapsed().saturating_sub(WAKE_EVERY).as_micros() as u64);
+    }
 }
 
 /// What sessions report, and what went wrong with them.
