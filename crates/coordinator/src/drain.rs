@@ -130,7 +130,7 @@ impl Drains {
         self.0.keys().any(|node| self.of(node).is_some())
     }
 
-    /// Whether a session of `node` may be begun to be moved now, `running` of them being moved; if so, it is
+    /// Whether a session or segment of `node` may be begun to be moved now, `running` of them being moved; if so, it is
     /// reckoned as begun.
     pub fn may_begin(&mut self, now: MediaTime, node: &NodeId, running: usize) -> bool {
         if running >= AT_ONCE || self.of(node).is_none() {

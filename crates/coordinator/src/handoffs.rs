@@ -10,7 +10,7 @@ use gibbon_control::{
     viewing::HandoffGap,
 };
 use gibbon_handoff::{
-    Cause, Move, Outcome, Plan, Reason, ToClient, ToEdge,
+    Cause, Move, Outcome, Plan, ToClient, ToEdge,
     coordinator::{Action, Event, Executor, Progress},
     timers::CoordinatorTimer,
 };
@@ -388,12 +388,10 @@ fn progress_step(now: MediaTime, progress: Progress) -> Option<ProgressInfo> {
         }
         Progress::Held { description } => of(description, "held"),
         Progress::Settled { description } => of(description, "settled"),
-        Progress::RollingBack { reason } => with_reason(step(now, "rolling_back"), reason),
+        Progress::RollingBack { reason } => {
+            ProgressInfo { reason: Some(reason), ..step(now, "rolling_back") }
+        }
         Progress::Closed { edge } => ProgressInfo { edge: Some(edge), ..step(now, "closed") },
         Progress::Legs { .. } => return None,
     })
-}
-
-fn with_reason(step: ProgressInfo, reason: Reason) -> ProgressInfo {
-    ProgressInfo { reason: Some(reason), ..step }
 }
