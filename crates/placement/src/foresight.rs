@@ -13,11 +13,14 @@
 //! the same input gives the same output.
 
 pub mod budget;
+pub mod components;
 pub mod decide;
 pub mod feed;
 pub mod horizon;
 pub mod index;
 pub mod legs;
+pub mod link;
+pub mod neighbourhood;
 pub mod outlook;
 pub mod pace;
 pub mod path;
@@ -27,16 +30,17 @@ pub mod sweep;
 pub mod whereabouts;
 
 pub use decide::{Alternative, Cause, Move, Verdict, weigh};
-pub use feed::{Feed, StreamOutlook};
+pub use feed::{Feed, Origin, StreamOutlook};
 pub use horizon::{Costs, K, STEPS};
 pub use index::Index;
+pub use link::Link;
 pub use outlook::{Domain, NodeOutlook};
 pub use pace::Pace;
 pub use path::{PathEstimate, PathPrior, Sample};
 pub use policy::Policy;
 pub use session::Session;
-pub use sweep::{Decision, Plan, Shift, Sweep};
-pub use whereabouts::Whereabouts;
+pub use sweep::{Decision, Plan, Preparation, Shift, Sweep};
+pub use whereabouts::{Ahead, Whereabouts};
 
 /// A node's place in the table that a sweep is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use gibbon_media::MediaTime;
 
 use crate::distortion::Distortions;
 
-use super::{NodeIndex, outlook::Domain};
+use super::{NodeIndex, link::Link, outlook::Domain, policy::Policy};
 
 /// How a stream comes to one node.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -49,22 +49,48 @@ impl StreamOutlook {
     pub fn feed(&self, node: NodeIndex) -> &Feed {
         self.feeds.get(&node).unwrap_or(&self.usual)
     }
-}
 
-impl Feed {
-    /// How late it will come, in ms. What is no number says nothing.
-    pub fn lag_ms_in(&self, seconds: f64) -> f64 {
-        let lag = self.lag_ms + self.lag_grows_ms * seconds;
-        if lag.is_finite() { lag.max(0.0) } else { 0.0 }
-    }
-}
-
-impl StreamOutlook {
     /// Whether it comes everywhere as ever.
-    pub(super) fn quiet(&self, policy: &super::Policy) -> bool {
+    pub(super) fn quiet(&self, policy: &Policy) -> bool {
         let quiet = |feed: &Feed| {
             feed.failure <= policy.calm && feed.lag_grows_ms <= 0.0 && feed.ends_at.is_none()
         };
         quiet(&self.usual) && self.feeds.values().all(quiet)
+    }
+}
+
+/// What an origin says of one of its streams.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Origin {
+    /// How late it publishes, in ms.
+    pub lag_ms: f64,
+    /// By how much that grows each second, in ms: its encoder does not keep up.
+    pub lag_grows_ms: f64,
+    /// Probability that it fails, per second.
+    pub failure: f64,
+    /// When it ends to publish.
+    pub ends_at: Option<MediaTime>,
+}
+
+impl Feed {
+    /// From an origin, over these links one after the other; what is the same everywhere may be left out.
+    pub fn through(origin: &Origin, links: &[Link]) -> Self {
+        let works =
+            |failure: f64| 1.0 - if failure.is_finite() { failure.clamp(0.0, 1.0) } else { 0.0 };
+        let arrives: f64 = links.iter().map(|link| works(link.failure())).product();
+        Self {
+            holds: true,
+            lag_ms: origin.lag_ms + links.iter().map(Link::lag_ms).sum::<f64>(),
+            lag_grows_ms: origin.lag_grows_ms,
+            failure: 1.0 - works(origin.failure) * arrives,
+            ends_at: origin.ends_at,
+            via: None,
+        }
+    }
+
+    /// How late it will come, in ms. What is no number says nothing.
+    pub fn lag_ms_in(&self, seconds: f64) -> f64 {
+        let lag = self.lag_ms + self.lag_grows_ms * seconds;
+        if lag.is_finite() { lag.max(0.0) } else { 0.0 }
     }
 }

@@ -25,6 +25,8 @@ const UNKNOWN_RTT_MS: f64 = 20.0;
 const UNKNOWN_DEVIATION_MS: f64 = 30.0;
 /// Round-trip times beyond this cost no more: slack says the rest.
 const MOST_LATENCY_MS: f64 = 500.0;
+/// What part of a lack of slack on its only known path is likely to be due to the client, and not to that path.
+const LIKELY_ITS_OWN: f64 = 0.5;
 /// How far ahead of a moving client nearest edges are looked for: the steps at 0 and 20 s.
 const LOOKED_NEAR_AT: [usize; 2] = [0, 5];
 
@@ -153,7 +155,8 @@ impl<'a> View<'a> {
     }
 
     /// By how much the client's paths are better than their lengths say, whichever node they come from: of several,
-    /// what the best has now; of one, what it had before it changed.
+    /// what the best has now; of one, what it had before it changed, and of a lack only the part that is likely to be
+    /// the client's own.
     fn common_ms(&self, session: &Session) -> f64 {
         let fresh = session.paths().iter().filter(|(node, path)| {
             let weight = halved(self.now.since(path.measured_at()), self.policy.path_half_life);
@@ -163,7 +166,10 @@ impl<'a> View<'a> {
         let known: Vec<_> = fresh.collect();
         match known[..] {
             [] => 0.0,
-            [(node, path)] => residual(*node, path.baseline_ms()),
+            [(node, path)] => match residual(*node, path.baseline_ms()) {
+                lack if lack < 0.0 => LIKELY_ITS_OWN * lack,
+                more => more,
+            },
             _ => known
                 .iter()
                 .map(|(node, path)| residual(*node, path.level_ms()))
@@ -321,9 +327,9 @@ fn share(p: f64) -> f64 {
     if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-/// Mean and deviation of a mixture of two normal distributions.
+/// Of what was measured, and what is expected by length, the measured counts by its weight. That they differ makes
+/// neither less certain: what was measured is true, until it is old.
 fn blend((a, da): (f64, f64), (b, db): (f64, f64), weight: f64) -> (f64, f64) {
     let rest = 1.0 - weight;
-    let variance = weight * da * da + rest * db * db + weight * rest * (a - b).powi(2);
-    (weight * a + rest * b, variance.sqrt())
+    (weight * a + rest * b, (weight * da * da + rest * db * db).sqrt())
 }

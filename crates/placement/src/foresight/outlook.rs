@@ -26,6 +26,8 @@ const MAX_LOAD: f64 = 100.0;
 const UNCERTAIN_AFTER: f64 = 16.0;
 /// … to within this.
 const LEAST_DEVIATION: f64 = 0.005;
+/// Nothing goes to a node that leaves within this time: about what a session lasts.
+const LEAVES_SOON: Duration = Duration::from_secs(900);
 /// Of a load of which nothing but its present value is known.
 const FLAT_DEVIATION: f64 = 0.05;
 
@@ -122,16 +124,17 @@ impl NodeOutlook {
     /// A decided move adds `legs` (takes them away, below zero).
     pub fn commit(&mut self, legs: f64, policy: &Policy, now: MediaTime) {
         self.shift += legs * finite(self.per_leg);
-        self.refresh(policy, now);
+        self.look(policy, now);
     }
 
-    /// Before a sweep: forgets what was committed, and computes what it needs often.
+    /// Before a sweep: forgets what was committed.
     pub(super) fn begin(&mut self, policy: &Policy, now: MediaTime) {
         self.shift = 0.0;
-        self.refresh(policy, now);
+        self.look(policy, now);
     }
 
-    fn refresh(&mut self, policy: &Policy, now: MediaTime) {
+    /// Computes what is needed often, as of `now`.
+    pub(super) fn look(&mut self, policy: &Policy, now: MediaTime) {
         let age = self.age(now);
         self.overload = std::array::from_fn(|k| match self.expected(k, policy, age) {
             Some((mean, deviation)) => normal_below((mean - self.limit) / deviation),
@@ -180,7 +183,7 @@ impl NodeOutlook {
 
     /// Whether it can be gone to at all, if need be.
     pub fn admits(&self, now: MediaTime) -> bool {
-        self.up && !self.closed && !self.gone(K - 1, now)
+        self.up && !self.closed && self.leaves_at.is_none_or(|at| at > now + LEAVES_SOON)
     }
 
     /// The highest load of the horizon, with caution.

@@ -213,9 +213,14 @@ impl PathEstimate {
 
     /// Slack so many seconds ahead, and its deviation.
     fn ahead(&self, seconds: f64) -> (f64, f64) {
-        let (slope, error) = self.slope().unwrap_or_default();
         let time = seconds.min(TREND_LASTS);
-        (self.level + slope * time, self.deviation_ms().hypot(error * time))
+        match self.changed.zip(self.slope()) {
+            None => (self.level, self.deviation_ms()),
+            Some((side, (slope, error))) => {
+                let now = self.lines[side].at(self.at, slope);
+                (now + slope * time, self.deviation_ms().hypot(error * time))
+            }
+        }
     }
 
     /// Slack and its deviation at each step of the horizon, in ms.
@@ -280,6 +285,12 @@ impl Line {
         ] {
             *sum = keep * *sum + new;
         }
+    }
+
+    /// Where a line of this slope through the middle is at a time.
+    fn at(&self, time: MediaTime, slope: f64) -> f64 {
+        let n = self.n.max(1.0);
+        self.y / n + slope * (time.since(self.origin).as_secs_f64() - self.t / n)
     }
 
     /// Slope, and sum of squares of the times around their mean.

@@ -17,6 +17,7 @@ use super::{
     budget::{Budget, Class},
     decide::{Cause, Staying, Verdict, weigh},
     feed::StreamOutlook,
+    horizon::{K, STEPS},
     index::Index,
     legs::{Count, View},
     outlook::{NodeOutlook, Relief},
@@ -63,13 +64,26 @@ pub struct Decision<Key> {
     pub cause: Cause,
 }
 
+/// A session that will have to move: what to prefetch to, so that it is there when the client is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preparation<Key> {
+    /// Which.
+    pub session: Key,
+    /// Where to, as things are.
+    pub to: [NodeIndex; 2],
+    /// From when on staying costs more.
+    pub need: MediaTime,
+    /// The edges to prefetch to, the likeliest first: one of these will serve, the others are to be released.
+    pub around: Vec<NodeIndex>,
+}
+
 /// What a pass has come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<Key> {
     /// To begin now, in this order.
     pub moves: Vec<Decision<Key>>,
-    /// Sessions that will have to move, where to as things are, and when: for prefetching.
-    pub prepared: Vec<(Key, [NodeIndex; 2], MediaTime)>,
+    /// Sessions that will have to move.
+    pub prepared: Vec<Preparation<Key>>,
     /// Moves that are due but beyond the budget: they are decided anew at the next pass.
     pub waiting: usize,
     /// Sessions that were not passed over.
@@ -138,7 +152,8 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    fn view(&self) -> View<'_> {
+    /// What decisions are made from.
+    pub fn view(&self) -> View<'_> {
         View {
             policy: self.policy,
             now: self.now,
@@ -319,7 +334,9 @@ impl<'a> Sweep<'a> {
                 match verdict {
                     Verdict::Stay { .. } => {}
                     Verdict::Prepare { to, need } if round == 0 => {
-                        plan.prepared.push((*key, to, need));
+                        let step = STEPS.partition_point(|step| self.now + *step < need).min(K - 1);
+                        let around = self.view().neighbourhood(session, to, step);
+                        plan.prepared.push(Preparation { session: *key, to, need, around });
                     }
                     Verdict::Prepare { .. } => {}
                     Verdict::Move(_) if budget.take(Class::of(session.priority)) => {

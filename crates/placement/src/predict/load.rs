@@ -12,7 +12,7 @@ use gibbon_media::MediaTime;
 
 use super::record::{COMPARED_AT, Errors, Record};
 
-/// The finest resolution.
+/// The finest resolution, unless told otherwise.
 const FINEST: Duration = Duration::from_secs(1);
 /// Resolutions: the coarsest is 4⁷ s, four and a half hours, for periods of up to 48 days.
 const LEVELS: usize = 8;
@@ -32,10 +32,10 @@ const LASTS: f64 = 0.5;
 const CONVINCING: f64 = 0.6;
 /// An expert has to have been scored for this part of its period.
 const SCORED_FOR: f64 = 0.75;
-/// Smoothing of level and trend (Holt, 1957), by step of the finest resolution.
+/// Smoothing of level and trend (Holt, 1957), by second.
 const LEVEL_SHARE: f64 = 0.3;
 const TREND_SHARE: f64 = 0.1;
-/// A trend dies away by this factor each step (Gardner and McKenzie, "Forecasting Trends in Time Series", 1985).
+/// A trend dies away by this factor each second (Gardner and McKenzie, "Forecasting Trends in Time Series", 1985).
 const DAMPED: f64 = 0.98;
 /// A break in the reports longer than this ends what was known of the trend …
 const BREAK: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ pub struct Forecast {
 /// The load of one node over time, in any unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
+    finest: Duration,
     levels: Vec<Level>,
     trend: Trend,
     /// When the newest step of the finest resolution began.
@@ -90,20 +91,33 @@ struct Score {
     scored: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Trend {
     level: f64,
+    /// By step.
     slope: f64,
     seen: usize,
+    /// Smoothing of level and trend, and what is left of the trend, by step.
+    level_share: f64,
+    trend_share: f64,
+    damped: f64,
 }
 
 impl Load {
     /// Nothing is known yet.
     pub fn begin(now: MediaTime) -> Self {
-        let level = |n: u32| Level::new(FINEST * (COARSER as u32).pow(n));
+        Self::begin_every(FINEST, now)
+    }
+
+    /// The same at a finest resolution of `step`, at least 1 ms, where reports are far between: a season of less
+    /// than 64 steps is not seen.
+    pub fn begin_every(step: Duration, now: MediaTime) -> Self {
+        let finest = step.max(Duration::from_millis(1));
+        let level = |n: u32| Level::new(finest * (COARSER as u32).pow(n));
         Self {
+            finest,
             levels: (0..LEVELS as u32).map(level).collect(),
-            trend: Trend::default(),
+            trend: Trend::every(finest),
             at: now,
             within: (0.0, 0),
             record: Record::default(),
@@ -121,31 +135,31 @@ impl Load {
 
     /// Ends the steps that are over. Those in which nothing was reported are as the one before.
     fn advance(&mut self, now: MediaTime) {
-        let steps = (now.since(self.at).as_secs_f64() / FINEST.as_secs_f64()) as u64;
+        let steps = (now.since(self.at).as_micros() / self.finest.as_micros()) as u64;
         if steps == 0 {
             return;
         }
         match now.since(self.at) {
             long if long > FORGOTTEN => {
                 let record = std::mem::take(&mut self.record);
-                *self = Self { record, ..Self::begin(now) };
+                *self = Self { record, ..Self::begin_every(self.finest, now) };
                 return;
             }
-            long if long > BREAK => self.trend = Trend::default(),
+            long if long > BREAK.max(self.finest * 2) => self.trend = Trend::every(self.finest),
             _ => {}
         }
         for _ in 0..steps {
             let last = self.levels[0].past.back().copied().unwrap_or(0.0);
             let (sum, count) = std::mem::take(&mut self.within);
             let load = if count == 0 { last } else { sum / f64::from(count) };
-            self.at = self.at + FINEST;
+            self.at = self.at + self.finest;
             self.take(load);
         }
     }
 
     fn take(&mut self, load: f64) {
         self.trend.take(load);
-        self.record.compare(self.at, &load, FINEST * 2, |a, b| (a - b).abs());
+        self.record.compare(self.at, &load, self.finest * 2, |a, b| (a - b).abs());
         let mut coming = Some(load);
         for level in &mut self.levels {
             let Some(load) = coming else { break };
@@ -185,7 +199,7 @@ impl Load {
         let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
         let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
         let deviation = near.map_or(f64::INFINITY, |level| level.plain[0].square.sqrt());
-        let load = self.trend.ahead(ahead.as_secs_f64() / FINEST.as_secs_f64());
+        let load = self.trend.ahead(ahead.as_secs_f64() / self.finest.as_secs_f64());
         Forecast { load, deviation, period: None }
     }
 
@@ -312,6 +326,20 @@ impl Score {
 }
 
 impl Trend {
+    /// Of steps of this length; what is smoothed by second is smoothed as much in that time.
+    fn every(step: Duration) -> Self {
+        let seconds = step.as_secs_f64();
+        let share = |by_second: f64| 1.0 - (1.0 - by_second).powf(seconds);
+        Self {
+            level: 0.0,
+            slope: 0.0,
+            seen: 0,
+            level_share: share(LEVEL_SHARE),
+            trend_share: share(TREND_SHARE),
+            damped: DAMPED.powf(seconds),
+        }
+    }
+
     fn take(&mut self, load: f64) {
         self.seen += 1;
         if self.seen == 1 {
@@ -319,15 +347,16 @@ impl Trend {
             return;
         }
         let before = self.level;
-        let expected = self.level + DAMPED * self.slope;
-        self.level = expected + LEVEL_SHARE * (load - expected);
-        self.slope =
-            DAMPED * self.slope + TREND_SHARE * (self.level - before - DAMPED * self.slope);
+        let goes_on = self.damped * self.slope;
+        let expected = self.level + goes_on;
+        self.level = expected + self.level_share * (load - expected);
+        self.slope = goes_on + self.trend_share * (self.level - before - goes_on);
     }
 
     /// So many steps from the newest: the damped slopes add up to a geometric series.
     fn ahead(&self, steps: f64) -> f64 {
-        self.level + self.slope * DAMPED * (1.0 - DAMPED.powf(steps)) / (1.0 - DAMPED)
+        let damped = self.damped;
+        self.level + self.slope * damped * (1.0 - damped.powf(steps)) / (1.0 - damped)
     }
 }
 
@@ -386,6 +415,18 @@ mod tests {
         assert!(forecast.deviation < 0.1, "{forecast:?}");
         let errors = load.errors();
         assert!(errors.predicted < 0.7 * errors.naive, "{errors:?}");
+    }
+
+    #[test]
+    fn at_a_coarse_resolution_trends_and_seasons_are_those_of_a_fine_one() {
+        let mut load = Load::begin_every(Duration::from_secs(5), START);
+        told(&mut load, 0..300, |t| 0.1 + 0.001 * t);
+        let trend = load.forecast(at(330));
+        assert!((trend.load - 0.42).abs() < 0.03, "{trend:?}");
+        let mut load = Load::begin_every(Duration::from_secs(5), START);
+        told(&mut load, 0..2500, peaks(1000.0));
+        let peak = load.forecast(at(2700));
+        assert!((peak.load - 0.9).abs() < 0.1 && peak.period.is_some(), "{peak:?}");
     }
 
     #[test]

@@ -170,7 +170,9 @@ impl Motion {
     }
 
     fn begin_anew(&mut self, fix: Fix) -> Result<(), Unlikely> {
-        let record = std::mem::take(&mut self.record);
+        let mut record = std::mem::take(&mut self.record);
+        // What was said of where it was going there is no error about where it is going here.
+        record.forget();
         *self = Self { record, ..Self::begin(fix)? };
         Ok(())
     }
@@ -299,6 +301,19 @@ mod tests {
         assert_eq!(motion.update(fix(63, sydney)), Ok(()));
         let there = motion.predict(START + Duration::from_secs(63)).position;
         assert!(there.distance(sydney).as_f64() < 1e-6);
+    }
+
+    #[test]
+    fn what_was_predicted_before_a_jump_is_not_held_against_what_comes_after() {
+        let mut motion = driven([20.0, 0.0], 120);
+        let before = motion.errors();
+        let sydney = |second| fix(second, Position::new(-33.87, 151.21));
+        (121..200).for_each(|second| {
+            let _ = motion.update(sydney(second));
+        });
+        let after = motion.errors();
+        assert!(after.compared > before.compared, "{after:?}");
+        assert!(after.predicted <= before.predicted.max(50.0), "{after:?}, before {before:?}");
     }
 
     proptest! {

@@ -67,6 +67,11 @@ impl<T> Record<T> {
         compared
     }
 
+    /// What was said no longer concerns what comes, as after a jump: it is not compared.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+    }
+
     /// How far off it was.
     pub fn errors(&self) -> Errors {
         self.errors
