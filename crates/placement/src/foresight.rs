@@ -28,6 +28,7 @@ pub mod policy;
 pub mod session;
 pub mod sweep;
 pub mod whereabouts;
+pub mod why;
 
 pub use decide::{Alternative, Cause, Move, Verdict, weigh};
 pub use feed::{Feed, Origin, StreamOutlook};
@@ -41,6 +42,7 @@ pub use policy::Policy;
 pub use session::Session;
 pub use sweep::{Decision, Plan, Preparation, Shift, Sweep};
 pub use whereabouts::{Ahead, Whereabouts};
+pub use why::Why;
 
 /// A node's place in the table that a sweep is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

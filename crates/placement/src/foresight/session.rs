@@ -119,6 +119,11 @@ impl Session {
         &mut self.pace
     }
 
+    /// The same session, were it there.
+    pub(super) fn moved_to(&self, edges: [NodeIndex; 2]) -> Self {
+        Self { edges, ..self.clone() }
+    }
+
     /// Whether a leg of it is there.
     pub fn is_at(&self, node: NodeIndex) -> bool {
         self.edges.contains(&node)

@@ -175,6 +175,23 @@ fn m7_a_hand_off_is_initiated_out_of_all_that_is_known_and_says_so() {
     let decision = scene.decided().unwrap();
     assert_eq!((decision.from, decision.to), (edge(0), edge(6)));
     assert!(decision.forced && decision.gain > 50.0, "{decision:?}");
+    let session = scene.sessions[0].clone();
+    let why = scene.sweep(|sweep, _| sweep.why(&session, &decision));
+    let text = why.to_string();
+    for said in [
+        "Because edge-0 leaves, as announced; from",
+        "time left of edge-0: 8.0 s, by edge-0's report, 0.0 s ago, weight 1.00",
+        "slack of the path from edge-2: ",
+        "by the client",
+        "priority of the session: 5.0",
+        "edge-6: ",
+        "chosen: it gains",
+        "edge-0: ",
+        "staying: it leaves",
+        "edge-1: not eligible, it has no room",
+    ] {
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
+    }
 }
 
 #[test]
