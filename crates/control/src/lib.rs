@@ -7,6 +7,7 @@ pub mod failpoint;
 pub mod grant;
 mod joining;
 pub mod link;
+pub mod links;
 pub mod metrics;
 pub mod node;
 pub mod portal;
@@ -14,7 +15,9 @@ pub mod process;
 pub mod report;
 pub mod services;
 pub mod session;
+pub mod telemetry;
 pub mod viewing;
+pub mod vitals;
 pub mod work;
 
 pub use address::HostAddress;

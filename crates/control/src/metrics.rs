@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use gibbon_media::{Description, NodeId, StreamName};
@@ -51,14 +52,17 @@ pub fn published<'a>(
     page.gauge("gibbon_cache_bytes", "Payload held in caches.", [bytes]);
 }
 
-/// Of the descriptions of which something has been published.
+/// How far the newest media published of a description are behind the clock; none before the first.
+pub fn lag(tracks: &Tracks) -> Option<Duration> {
+    let live = tracks.live();
+    (live.as_micros() > 0).then(|| process::now().since(live))
+}
+
 fn lags(stream: &StreamName, tracks: &[Arc<Tracks>; 2]) -> impl Iterator<Item = Sample> {
-    let now = process::now();
     Description::BOTH.into_iter().filter_map(move |description| {
-        let live = tracks[description.index()].live();
+        let lag = lag(&tracks[description.index()])?;
         let labels: [(_, &dyn Display); 2] = [("stream", stream), ("description", &description)];
-        let lag = now.since(live).as_secs_f64();
-        (live.as_micros() > 0).then(|| Sample::new(labels, lag))
+        Some(Sample::new(labels, lag.as_secs_f64()))
     })
 }
 

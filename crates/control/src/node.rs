@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     session::{ClientReport, Order},
+    telemetry::{LinkReport, NodeHealth, PublishReport},
     work::{WorkAnswer, WorkOrder, WorkReport, WorkerOffer},
 };
 
@@ -96,6 +97,16 @@ pub struct NodeReport {
     /// Of a worker: what it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<WorkReport>,
+    /// How it is. Told once a second at most, with `links` and `publishing`: a report without it says nothing of the
+    /// three, and what was said of them last holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<NodeHealth>,
+    /// Its paths to other nodes, those to edges last; at most [`MAX_LINKS`](crate::links::MAX_LINKS).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkReport>,
+    /// Of an origin: how each stream is doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishing: Vec<PublishReport>,
 }
 
 /// An edge or worker that wants to be emptied.

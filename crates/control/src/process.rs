@@ -179,6 +179,23 @@ fn push_option(arguments: &mut Vec<OsString>, flag: &str, value: toml::Value) {
     }
 }
 
+/// The longest span that an option takes: a year.
+const LONGEST_SPAN: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Reads a span of time of the command line: a number, and `s`, `m` or `h`.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let error = || format!("{text:?} is no span of time: use a number and s, m or h, as 90s");
+    let unit = match text.chars().last() {
+        Some('s') => 1.0,
+        Some('m') => 60.0,
+        Some('h') => 3600.0,
+        _ => return Err(error()),
+    };
+    let number: f64 = text[..text.len() - 1].parse().map_err(|_| error())?;
+    let span = Duration::try_from_secs_f64(number * unit).map_err(|_| error())?;
+    if span > LONGEST_SPAN { Err(error()) } else { Ok(span) }
+}
+
 /// The wall clock, in µs since the epoch.
 pub fn now() -> MediaTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -248,6 +265,16 @@ mod tests {
         assert_eq!((options.listen.as_str(), options.quiet), ("a:1", true));
         assert_eq!(options.stream, ["x", "y"]);
         assert_eq!(parsed(file, &["--listen", "b:2"]).unwrap().listen, "b:2");
+    }
+
+    #[test]
+    fn a_span_of_time_has_a_unit() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5m", 90), ("0s", 0)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "s", "10", "-1s", "NaNs", "infs", "1d", "1e9h", "10 m", "1é"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use gibbon_media::{InstanceId, Medium, NodeId, Priority, ServiceId, StreamName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use crate::telemetry::LinkReport;
+
 /// Instances that one worker may be told to run.
 pub const MAX_INSTANCES: usize = 256;
 /// Services that one instance may work for.
@@ -155,8 +157,6 @@ pub struct WorkReport {
     pub sent_kbps: u64,
     /// What it runs.
     pub instances: Vec<InstanceReport>,
-    /// Its paths to other nodes.
-    pub links: Vec<LinkReport>,
 }
 
 /// One instance, as its worker sees it.
@@ -246,22 +246,6 @@ impl Passed {
             Medium::Text => self.untouched += 1,
         }
     }
-}
-
-/// A worker's path to another node, from QUIC's own figures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LinkReport {
-    /// The other node.
-    #[schema(value_type = String)]
-    pub node: NodeId,
-    /// Smoothed round-trip time, in µs.
-    pub rtt_us: u64,
-    /// Share of packets lost of those sent of late, 0 to 1.
-    pub loss: f64,
-    /// What the path is known to carry from here to there: congestion window by round-trip time, in kbit/s.
-    pub bandwidth_kbps: u64,
-    /// What goes over it from here to there now, in kbit/s.
-    pub load_kbps: u64,
 }
 
 /// A component of a service, with all that the portal tells of it.

@@ -215,7 +215,7 @@ impl Registry {
         &mut self,
         now: MediaTime,
         id: &NodeId,
-        report: NodeReport,
+        mut report: NodeReport,
     ) -> Result<(NodeReport, bool), NodeRefusal> {
         let node = self.nodes.get_mut(id).ok_or(NodeRefusal::NotRegistered)?;
         let role = node.address.role;
@@ -236,6 +236,11 @@ impl Registry {
         (node.reported, node.known) = (now, true);
         node.lost = None;
         let was_lost = !std::mem::replace(&mut node.up, true);
+        if report.health.is_none() {
+            // Told less often than the rest: what was said last holds.
+            let NodeReport { health, links, publishing, .. } = node.report.clone();
+            (report.health, report.links, report.publishing) = (health, links, publishing);
+        }
         Ok((std::mem::replace(&mut node.report, report), was_lost))
     }
 

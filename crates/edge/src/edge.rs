@@ -2,14 +2,16 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use gibbon_control::{
     Grant, GrantVerifier,
     drain::Drain,
+    links::Links,
     node::{FromNode, NodeReport, ToNode},
     process,
+    vitals::Vitals,
 };
 use gibbon_media::{MediaTime, NodeId, SessionId};
 use gibbon_net::{Endpoint, publish::Subscribers};
@@ -39,6 +41,8 @@ pub struct Edge {
     pub downstreams: Subscribers,
     pub shards: Vec<Shard>,
     pub refusals: Refusals,
+    /// Connections to other nodes.
+    pub links: Arc<Links>,
 }
 
 impl Edge {
@@ -51,7 +55,9 @@ impl Edge {
         capacity: Capacity,
         grant_key: PathBuf,
     ) -> Arc<Self> {
-        let (peers, network) = (Arc::new(Peers::new(endpoint)), Arc::new(network));
+        let links = Arc::<Links>::default();
+        let peers = Arc::new(Peers::new(endpoint, links.clone()));
+        let network = Arc::new(network);
         let readers = shards.iter().map(|shard| shard.readers.clone()).collect();
         let pulling = Pulling::FOR_VIEWERS;
         let relays = Relays::sharded(peers.clone(), network.clone(), pulling, readers);
@@ -72,6 +78,7 @@ impl Edge {
             downstreams: Subscribers::default(),
             shards,
             refusals: Refusals::default(),
+            links,
         })
     }
 
@@ -94,14 +101,21 @@ impl Edge {
     /// The whole of what this edge holds.
     pub fn report(&self) -> NodeReport {
         NodeReport {
-            streams: Vec::new(),
             sessions: self.sessions.report(),
             upstreams: self.relays.report(),
             downstreams: self.downstreams.count(),
             kbps: self.sessions.kbps(),
             draining: self.drain.report(),
-            work: None,
+            ..NodeReport::default()
         }
+    }
+
+    /// The same, with what `vitals` has to tell.
+    pub fn report_with(&self, vitals: &Vitals) -> NodeReport {
+        let mut report = self.report();
+        let sent = self.shards.iter().map(|shard| shard.sent.bytes.load(Ordering::Relaxed));
+        vitals.add_to(&mut report, vec![std::process::id()], sent.sum());
+        report
     }
 
     /// Takes the coordinator's orders, as long as the process runs.

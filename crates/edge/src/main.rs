@@ -24,6 +24,7 @@ use gibbon_control::{
     link,
     node::{Draining, FromNode, Location, NodeAddress},
     process::{self, Common},
+    vitals::{Vitals, available_cores},
 };
 use gibbon_media::{NodeId, Role};
 use gibbon_net::{Certificates, Endpoint, Identity, MAX_SHARDS, close};
@@ -72,6 +73,9 @@ struct Options {
     /// After SIGTERM, at most this many sessions per second are moved
     #[arg(long, env = "GIBBON_DRAIN_RATE", default_value_t = 20.0, value_name = "SESSIONS")]
     drain_rate: f64,
+    /// Announces that this edge goes away so long after its start, as 90s, 10m or 2h: what it serves is moved before
+    #[arg(long, env = "GIBBON_MAINTENANCE_IN", value_name = "TIME", value_parser = process::span)]
+    maintenance_in: Option<Duration>,
     #[command(flatten)]
     common: Common,
 }
@@ -124,6 +128,9 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
     let certificates = Certificates::in_folder(&options.joining.certs);
     let endpoints = Endpoint::sharded(&certificates, &identity, options.listen, &runtimes)?;
     let endpoint = endpoints[0].clone();
+    // Frames leave on the shards' threads: more cores are of no use.
+    let cores = available_cores().min(runtimes.len() as f64);
+    let threads = runtimes.clone();
     let shards = runtimes.into_iter().map(Shard::on).collect();
     let bound = endpoint.local_address()?;
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
@@ -145,8 +152,9 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
         worker: None,
     };
     let registration = options.joining.registration(register);
-    let reporting = edge.clone();
-    let link = link::start(endpoint, registration, move || reporting.report());
+    let (reporting, links) = (edge.clone(), edge.links.clone());
+    let vitals = Vitals::new(cores, options.maintenance_in, links, &threads);
+    let link = link::start(endpoint, registration, move || reporting.report_with(&vitals));
     tokio::spawn(edge.clone().obey(link.to_coordinator, link.from_coordinator));
     let shards = edge.shards.len();
     tracing::info!(id = %edge.id, listen = %bound, shards, "edge is up");

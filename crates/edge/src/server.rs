@@ -28,6 +28,7 @@ async fn serve(edge: Arc<Edge>, shard: usize, connection: quinn::Connection) {
         Peer::Viewer => viewer::serve(edge, shard, connection).await,
         Peer::Node(peer) => {
             endpoint::welcome_node(&connection);
+            edge.links.note(&peer, &connection);
             let visit = Visit::new(edge, shard, connection.clone());
             let serve = |send, recv| {
                 let (visit, peer) = (visit.clone(), peer.clone());

@@ -14,9 +14,11 @@ use gibbon_control::{
     Joining, link,
     node::{FromNode, Location, NodeAddress},
     process::{self, Common},
+    vitals::{Vitals, available_cores},
 };
 use gibbon_media::{FrameRate, NodeId, Role, Scheme};
 use gibbon_net::{Certificates, Endpoint, Identity, close};
+use tokio::runtime::Handle;
 
 use crate::{
     server::Origin,
@@ -85,6 +87,9 @@ struct Serve {
     /// Where this origin stands, as LATITUDE,LONGITUDE in degrees
     #[arg(long, env = "GIBBON_LOCATION", value_name = "LAT,LON", allow_hyphen_values = true)]
     location: Option<Location>,
+    /// Announces that this origin goes away so long after its start, as 90s, 10m or 2h
+    #[arg(long, env = "GIBBON_MAINTENANCE_IN", value_name = "TIME", value_parser = process::span)]
+    maintenance_in: Option<Duration>,
     #[command(flatten)]
     common: Common,
 }
@@ -163,8 +168,11 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
         worker: None,
     };
     let registration = options.joining.registration(register);
-    let reporting = origin.clone();
-    let mut link = link::start(endpoint.clone(), registration, move || reporting.report());
+    let (reporting, links) = (origin.clone(), origin.links.clone());
+    let runtimes = [Handle::current()];
+    let vitals = Vitals::new(available_cores(), options.maintenance_in, links, &runtimes);
+    let report = move || reporting.report_with(&vitals);
+    let mut link = link::start(endpoint.clone(), registration, report);
     // An origin takes no orders: what the coordinator tells everybody is read and left.
     tokio::spawn(async move { while link.from_coordinator.recv().await.is_some() {} });
     tracing::info!(id = %identity.id, listen = %bound, "origin is up");

@@ -1,8 +1,11 @@
 //! Serves what the sources publish to the network's nodes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
-use gibbon_control::node::NodeReport;
+use gibbon_control::{links::Links, node::NodeReport, vitals::Vitals};
 use gibbon_media::StreamName;
 use gibbon_net::{
     Endpoint, Identity,
@@ -20,12 +23,19 @@ pub struct Origin {
     downstreams: Subscribers,
     /// What has been sent to all.
     pub sent: Arc<Sent>,
+    /// Connections to other nodes.
+    pub links: Arc<Links>,
 }
 
 impl Origin {
     pub fn new(sources: Vec<Source>) -> Arc<Self> {
         let sources = sources.into_iter().map(|s| (s.catalog.stream.clone(), s)).collect();
-        Arc::new(Self { sources, downstreams: Subscribers::default(), sent: Arc::default() })
+        Arc::new(Self {
+            sources,
+            downstreams: Subscribers::default(),
+            sent: Arc::default(),
+            links: Arc::default(),
+        })
     }
 
     /// What it publishes.
@@ -38,6 +48,17 @@ impl Origin {
         let mut streams: Vec<_> = self.sources.values().map(|s| s.catalog.clone()).collect();
         streams.sort_by(|a, b| a.stream.cmp(&b.stream));
         NodeReport { streams, downstreams: self.downstreams.count(), ..NodeReport::default() }
+    }
+
+    /// The same, with what `vitals` has to tell, and how publishing goes.
+    pub fn report_with(&self, vitals: &Vitals) -> NodeReport {
+        let mut report = self.report();
+        let sent_bytes = self.sent.bytes.load(Ordering::Relaxed);
+        if vitals.add_to(&mut report, vec![std::process::id()], sent_bytes) {
+            report.publishing = self.sources.values().filter_map(Source::report).collect();
+            report.publishing.sort_by(|a, b| a.stream.cmp(&b.stream));
+        }
+        report
     }
 }
 
@@ -53,6 +74,7 @@ pub async fn run(origin: Arc<Origin>, endpoint: Endpoint) {
 async fn serve(origin: Arc<Origin>, connection: quinn::Connection) {
     let Some(peer) = serving::subscriber(&connection, ORIGIN) else { return };
     tracing::info!(peer = %peer.id, role = %peer.role, "connected");
+    origin.links.note(&peer, &connection);
     let pump = Pump::new(connection.clone(), origin.sent.clone());
     let serve = |send, recv| {
         let (origin, pump, peer) = (origin.clone(), pump.clone(), peer.clone());

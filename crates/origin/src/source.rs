@@ -5,18 +5,25 @@ use std::{
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
 use gibbon_codec::{
     Coded, CoderConfig, Item, Programme, ProgrammeOptions, StreamCoder, VideoDecoder,
 };
-use gibbon_control::process;
+use gibbon_control::{
+    metrics, process,
+    telemetry::{PublishReport, rounded},
+};
 use gibbon_media::{Catalog, FrameRate, MediaTime, Medium, ProducerId, Scheme, StreamName};
 use gibbon_net::cache::{Push, Tracks};
+use rustix::time::{ClockId, clock_gettime};
 
 /// What to publish: `NAME=MEDIA[,CAPTIONS.vtt]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +68,45 @@ pub struct Coding {
 pub struct Source {
     pub catalog: Catalog,
     pub tracks: [Arc<Tracks>; 2],
+    effort: Arc<Effort>,
+}
+
+impl Source {
+    /// How it is doing, since this was last asked; none before anything was published.
+    pub fn report(&self) -> Option<PublishReport> {
+        let lag = self.tracks.iter().filter_map(|tracks| metrics::lag(tracks)).max()?;
+        let stream = self.catalog.stream.clone();
+        let load = rounded(self.effort.load(Instant::now()), 1e3);
+        Some(PublishReport { stream, lag_ms: lag.as_millis() as u64, load })
+    }
+}
+
+/// The processor time of a source's thread: shared with who reports it.
+struct Effort {
+    spent_us: AtomicU64,
+    asked: Mutex<(Instant, u64)>,
+}
+
+impl Effort {
+    fn begin(now: Instant) -> Self {
+        Self { spent_us: AtomicU64::new(0), asked: Mutex::new((now, 0)) }
+    }
+
+    /// Notes what this thread has taken so far.
+    fn note(&self) {
+        let spent = clock_gettime(ClockId::ThreadCPUTime);
+        let us = spent.tv_sec as u64 * 1_000_000 + spent.tv_nsec as u64 / 1000;
+        self.spent_us.store(us, Ordering::Relaxed);
+    }
+
+    /// The share of the time that it took, since this was last asked.
+    fn load(&self, now: Instant) -> f64 {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent_us = self.spent_us.load(Ordering::Relaxed);
+        let (before, before_us) = std::mem::replace(&mut *asked, (now, spent_us));
+        let elapsed = now.saturating_duration_since(before).as_secs_f64().max(1e-3);
+        (spent_us.saturating_sub(before_us) as f64 / 1e6 / elapsed).min(1.0)
+    }
 }
 
 /// Opens the media of `spec` and begins to publish it. Returns once the media has been opened; errors
@@ -76,6 +122,8 @@ pub fn start(
     let (opened, answer) = std::sync::mpsc::sync_channel(1);
     let tracks = [Arc::<Tracks>::default(), Arc::default()];
     let published = tracks.clone();
+    let effort = Arc::new(Effort::begin(Instant::now()));
+    let noted = effort.clone();
     // FFmpeg's contexts stay on the thread that made them.
     thread::Builder::new().name(format!("source {}", spec.stream)).spawn(move || {
         let source = match open(&spec, &coding, created, hashes) {
@@ -84,12 +132,12 @@ pub fn start(
         };
         let _ = opened.send(Ok(source.catalog.clone()));
         let stream = source.catalog.stream.clone();
-        if let Err(error) = source.publish(&published) {
+        if let Err(error) = source.publish(&published, &noted) {
             let _ = failed.blocking_send(error.context(format!("stream {stream}")));
         }
     })?;
     let catalog = answer.recv().context("the source thread failed")??;
-    Ok(Source { catalog, tracks })
+    Ok(Source { catalog, tracks, effort })
 }
 
 struct Publisher {
@@ -134,8 +182,9 @@ fn open(
 
 impl Publisher {
     /// Publishes each item when its time has come, until the media ends.
-    fn publish(mut self, tracks: &[Arc<Tracks>; 2]) -> anyhow::Result<()> {
+    fn publish(mut self, tracks: &[Arc<Tracks>; 2], effort: &Effort) -> anyhow::Result<()> {
         while let Some(item) = self.programme.next_item()? {
+            effort.note();
             wait_until(self.time_of(&item));
             let coded = self.coder.code(&item, process::now().as_micros())?;
             for coded in coded {
@@ -265,6 +314,20 @@ mod tests {
         for bad in ["", "live/bbb", "live/bbb=", "Bad Name=x"] {
             assert!(bad.parse::<SourceSpec>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn load_is_the_processor_time_by_the_time_since_it_was_last_asked() {
+        let begun = Instant::now();
+        let effort = Effort::begin(begun);
+        effort.spent_us.store(500_000, Ordering::Relaxed);
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert!((effort.load(at(2)) - 0.25).abs() < 1e-9);
+        assert_eq!(effort.load(at(4)), 0.0);
+        effort.spent_us.store(9_000_000, Ordering::Relaxed);
+        assert_eq!(effort.load(at(5)), 1.0, "no more than all of it");
+        effort.note();
+        assert!(effort.spent_us.load(Ordering::Relaxed) < 9_000_000);
     }
 
     #[test]

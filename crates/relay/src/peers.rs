@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use gibbon_control::node::NodeAddress;
+use gibbon_control::{links::Links, node::NodeAddress};
 use gibbon_net::{Endpoint, Identity, endpoint::ConnectError, subscribe::Link};
 use tokio::sync::Mutex;
 
@@ -11,13 +11,14 @@ type Slot = Arc<Mutex<Option<Arc<Link>>>>;
 /// Links to other nodes, by identity and address.
 pub struct Peers {
     endpoint: Endpoint,
+    noted: Arc<Links>,
     links: Mutex<HashMap<(Identity, SocketAddr), Slot>>,
 }
 
 impl Peers {
-    /// Connects from `endpoint`.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, links: Mutex::default() }
+    /// Connects from `endpoint`, and notes each connection in `noted`.
+    pub fn new(endpoint: Endpoint, noted: Arc<Links>) -> Self {
+        Self { endpoint, noted, links: Mutex::default() }
     }
 
     /// A live link to `node`.
@@ -30,6 +31,7 @@ impl Peers {
             return Ok(link.clone());
         }
         let link = Link::new(self.endpoint.connect(&identity, node.address).await?);
+        self.noted.note(&identity, link.connection());
         *slot = Some(link.clone());
         Ok(link)
     }

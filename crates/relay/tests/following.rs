@@ -122,7 +122,11 @@ impl Scene {
         let endpoint =
             Endpoint::node(&certificates, &identity, "127.0.0.1:0".parse().unwrap()).unwrap();
         let network = Arc::new(Network::new(id("edge-a"), Vec::new()));
-        let relays = Relays::new(Arc::new(Peers::new(endpoint)), network, Pulling::FOR_COMPONENTS);
+        let relays = Relays::new(
+            Arc::new(Peers::new(endpoint, Arc::default())),
+            network,
+            Pulling::FOR_COMPONENTS,
+        );
         Self { _folder: folder, workers, relays }
     }
 

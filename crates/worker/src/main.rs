@@ -14,7 +14,7 @@ mod supervisor;
 mod usage;
 mod worker;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -25,12 +25,14 @@ use gibbon_control::{
     link,
     node::{Draining, FromNode, Location, NodeAddress},
     process::{self, Common},
+    vitals::Vitals,
     work::WorkerOffer,
 };
 use gibbon_media::{NodeId, Role};
 use gibbon_monitor::machine;
 use gibbon_net::{Certificates, Endpoint, Identity, close};
 use gibbon_worker::segment;
+use tokio::runtime::Handle;
 
 use crate::worker::{Machine, Worker};
 
@@ -97,6 +99,9 @@ struct Run {
     /// After SIGTERM, what still runs here after this many seconds is cut off
     #[arg(long, env = "GIBBON_DRAIN_DEADLINE", default_value_t = 30, value_name = "SECONDS")]
     drain_deadline: u32,
+    /// Announces that this worker goes away so long after its start, as 90s, 10m or 2h: what it runs is moved before
+    #[arg(long, env = "GIBBON_MAINTENANCE_IN", value_name = "TIME", value_parser = process::span)]
+    maintenance_in: Option<Duration>,
     #[command(flatten)]
     common: Common,
 }
@@ -171,7 +176,7 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
     let certificates = Certificates::in_folder(&options.joining.certs);
     let endpoint = Endpoint::node(&certificates, &identity, options.listen)?;
     let bound = endpoint.local_address()?;
-    let machine = machine(&options);
+    let (machine, cores) = (machine(&options), offer.cores);
     let worker = Worker::new(options.id.clone(), endpoint.clone(), offer.clone(), machine);
     let register = FromNode::Register {
         node: NodeAddress { id: options.id, role: Role::Worker, address: bound },
@@ -182,8 +187,10 @@ async fn run(options: Run) -> anyhow::Result<ExitCode> {
         worker: Some(offer),
     };
     let registration = options.joining.registration(register);
-    let reporting = worker.clone();
-    let link = link::start(endpoint.clone(), registration, move || reporting.report());
+    let (reporting, links) = (worker.clone(), worker.links.clone());
+    let vitals = Vitals::new(cores, options.maintenance_in, links, &[Handle::current()]);
+    let report = move || reporting.report_with(&vitals);
+    let link = link::start(endpoint.clone(), registration, report);
     worker.start(link.to_coordinator, link.from_coordinator);
     tracing::info!(id = %worker.id, listen = %bound, "worker is up");
     let serving = tokio::spawn(server::run(worker.clone(), endpoint.clone()));

@@ -1,19 +1,19 @@
 //! What this worker uses: processor time, memory, the network; measured over the last seconds.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use gibbon_control::work::LinkReport;
+use gibbon_control::{
+    links::{self, Links, Snapshot},
+    vitals::{ProcessorTimes, available_cores, busy_cores, processor_times},
+};
 use gibbon_monitor::machine;
 use tokio::time::{Instant, interval};
 
-use crate::{
-    links::{self, Links, Snapshot},
-    segments::Segments,
-};
+use crate::segments::Segments;
 
 /// How often it is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
@@ -21,13 +21,12 @@ const MEASURE_EVERY: Duration = Duration::from_millis(500);
 const KEPT: usize = 7;
 
 /// What is used.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Used {
     pub busy_cores: f64,
     pub machine_busy: f64,
     pub memory_mib: u64,
     pub sent_kbps: u64,
-    pub links: Vec<LinkReport>,
 }
 
 /// The newest figures.
@@ -37,15 +36,14 @@ pub struct Usage(Mutex<Used>);
 impl Usage {
     /// The newest figures.
     pub fn now(&self) -> Used {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One measurement.
 struct Sample {
     at: Instant,
-    /// Processor time so far, by process.
-    processes: BTreeMap<u32, Duration>,
+    processes: ProcessorTimes,
     machine: (Duration, Duration),
     memory_kib: u64,
     links: Snapshot,
@@ -53,41 +51,35 @@ struct Sample {
 
 impl Sample {
     fn take(segments: &Segments, links: &Links) -> Self {
-        let pids = || segments.pids().into_iter().chain([std::process::id()]);
-        let time = |pid| Some((pid, machine::processor_time(pid)?));
+        let pids = pids(segments);
         Self {
             at: Instant::now(),
-            processes: pids().filter_map(time).collect(),
             machine: machine::machine_time().unwrap_or_default(),
-            memory_kib: pids().filter_map(machine::memory_kib).sum(),
+            memory_kib: pids.iter().copied().filter_map(machine::memory_kib).sum(),
+            processes: processor_times(pids),
             links: links.snapshot(),
         }
     }
 }
 
+/// The worker's own process and those of its segments.
+pub fn pids(segments: &Segments) -> Vec<u32> {
+    segments.pids().into_iter().chain([std::process::id()]).collect()
+}
+
 fn used(before: &Sample, now: &Sample) -> Used {
     let between = now.at.saturating_duration_since(before.at);
-    // A process that there was not before has been started meanwhile.
-    let busy: Duration = now
-        .processes
-        .iter()
-        .map(|(pid, time)| {
-            time.saturating_sub(before.processes.get(pid).copied().unwrap_or_default())
-        })
-        .sum();
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
     let share = |part: Duration, of: Duration| part.as_secs_f64() / of.as_secs_f64().max(1e-3);
     let machine = share(
         now.machine.0.saturating_sub(before.machine.0),
         now.machine.1.saturating_sub(before.machine.1),
     );
-    let (sent_kbps, links) = links::reports(&before.links, &now.links, between);
+    let (sent_kbps, _) = links::reports(&before.links, &now.links, between);
     Used {
-        busy_cores: share(busy, between),
-        machine_busy: machine * cores,
+        busy_cores: busy_cores(&before.processes, &now.processes, between),
+        machine_busy: machine * available_cores(),
         memory_mib: now.memory_kib.div_ceil(1024),
         sent_kbps,
-        links,
     }
 }
 
@@ -126,8 +118,7 @@ mod tests {
         let before = sample(0, &[(1, 100), (2, 9000)]);
         let used = used(&before, &sample(2000, &[(1, 300), (3, 2800)]));
         assert!((used.busy_cores - 1.5).abs() < 1e-9, "{used:?}");
-        let cores = std::thread::available_parallelism().unwrap().get() as f64;
-        assert!((used.machine_busy - cores / 2.0).abs() < 1e-9, "{used:?}");
+        assert!((used.machine_busy - available_cores() / 2.0).abs() < 1e-9, "{used:?}");
         assert_eq!(used.memory_mib, 2);
     }
 }

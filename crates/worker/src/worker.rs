@@ -3,13 +3,15 @@
 use std::{
     collections::BTreeSet,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use gibbon_control::{
     drain::Drain,
+    links::Links,
     node::{FromNode, NodeReport, ToNode},
+    vitals::Vitals,
     work::{WorkOrder, WorkReport, WorkerOffer},
 };
 use gibbon_media::{InstanceId, NodeId};
@@ -21,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    links::{self, Links},
+    links,
     orders::{Means, Orders, Taken},
     outputs::Outputs,
     segments::{Segments, Surroundings},
@@ -67,7 +69,8 @@ pub struct Worker {
 impl Worker {
     pub fn new(id: NodeId, endpoint: Endpoint, offer: WorkerOffer, machine: Machine) -> Arc<Self> {
         let network = Arc::new(Network::new(id.clone(), Vec::new()));
-        let peers = Arc::new(Peers::new(endpoint));
+        let links = Arc::<Links>::default();
+        let peers = Arc::new(Peers::new(endpoint, links.clone()));
         let relays = Relays::new(peers.clone(), network.clone(), Pulling::FOR_COMPONENTS);
         let news = Arc::<Notify>::default();
         let outputs = Arc::<Outputs>::default();
@@ -91,7 +94,7 @@ impl Worker {
             segments: Arc::new(Segments::new(around)),
             outputs,
             sent: Arc::default(),
-            links: Arc::default(),
+            links,
             usage: Arc::default(),
             drain: Drain::default(),
             news,
@@ -110,9 +113,8 @@ impl Worker {
         orders: mpsc::Receiver<ToNode>,
     ) {
         let _ = self.coordinator.set(to_coordinator);
-        let (links, peers, network) =
-            (self.links.clone(), self.peers.clone(), self.network.clone());
-        tokio::spawn(links::keep(self.id.clone(), links, peers, network));
+        let (peers, network) = (self.peers.clone(), self.network.clone());
+        tokio::spawn(links::keep(self.id.clone(), peers, network));
         let (usage, segments, links) =
             (self.usage.clone(), self.segments.clone(), self.links.clone());
         tokio::spawn(usage::measure(usage, segments, links));
@@ -135,10 +137,17 @@ impl Worker {
                 memory_mib: used.memory_mib,
                 sent_kbps: used.sent_kbps,
                 instances: self.segments.report(),
-                links: used.links,
             }),
             ..NodeReport::default()
         }
+    }
+
+    /// The same, with what `vitals` has to tell.
+    pub fn report_with(&self, vitals: &Vitals) -> NodeReport {
+        let mut report = self.report();
+        let sent_bytes = self.sent.bytes.load(Ordering::Relaxed);
+        vitals.add_to(&mut report, usage::pids(&self.segments), sent_bytes);
+        report
     }
 
     /// Tells the coordinator something, if it is there to be told.

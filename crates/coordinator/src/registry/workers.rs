@@ -3,16 +3,12 @@
 use std::time::Duration;
 
 use gibbon_control::{
-    portal::WorkerInfo,
-    work::{LinkReport, WorkReport},
+    links::MAX_LINKS, portal::WorkerInfo, telemetry::LinkReport, work::WorkReport,
 };
 use gibbon_media::{NodeId, StreamName};
 use gibbon_placement::assign::{Link, SourceAt, WorkerState};
 
 use super::{Node, Registry, position};
-
-/// Paths of one worker that are looked at.
-const MAX_LINKS: usize = 64;
 
 /// What is known of a worker besides its reports.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,7 +49,7 @@ impl Registry {
             let assigned = assigned(&node.address.id);
             let idle = WorkReport::default();
             let work = node.report.work.as_ref().unwrap_or(&idle);
-            let links = work.links.iter().take(MAX_LINKS);
+            let links = node.report.links.iter().take(MAX_LINKS);
             Some(WorkerState {
                 id: node.address.id.clone(),
                 up: node.up && node.is_at_work(),
@@ -91,7 +87,7 @@ impl Node {
             used_mib: work.memory_mib,
             sent_kbps: work.sent_kbps,
             instances: work.instances.len() as u32,
-            links: work.links,
+            links: self.report.links.clone(),
         })
     }
 }
