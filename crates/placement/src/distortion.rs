@@ -110,8 +110,13 @@ fn probability(p: f64) -> f64 {
 /// The standard normal distribution function, by Abramowitz and Stegun, "Handbook of Mathematical Functions",
 /// 26.2.17: off by less than 7.5e-8.
 pub(crate) fn normal_below(x: f64) -> f64 {
+    // Less than the formula is off by.
+    const NOTHING_BELOW: f64 = 6.0;
     const B: [f64; 5] =
         [0.319_381_530, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
+    if x.abs() > NOTHING_BELOW {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
     let sum = B.iter().rev().fold(0.0, |sum, b| (sum + b) * t);
     let tail = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum;
@@ -123,6 +128,11 @@ pub(crate) fn normal_below(x: f64) -> f64 {
 /// the angle whose sine is the correlation.
 fn both_below(a: f64, b: f64, correlation: f64) -> f64 {
     const STEPS: usize = 32;
+    let [below_a, below_b] = [normal_below(a), normal_below(b)];
+    let (less, more) = (below_a.min(below_b), below_a.max(below_b));
+    if correlation >= 1.0 || less <= 0.0 || more >= 1.0 {
+        return less;
+    }
     let correlation = if correlation.is_nan() { 0.0 } else { correlation.clamp(-0.999, 0.999) };
     let end = correlation.asin();
     let density = |angle: f64| {
@@ -133,9 +143,8 @@ fn both_below(a: f64, b: f64, correlation: f64) -> f64 {
     let inner: f64 =
         (1..STEPS).map(|n| density(step * n as f64) * if n % 2 == 1 { 4.0 } else { 2.0 }).sum();
     let integral = step / 3.0 * (density(0.0) + inner + density(end));
-    let [below_a, below_b] = [normal_below(a), normal_below(b)];
     let both = below_a * below_b + integral / (2.0 * std::f64::consts::PI);
-    both.clamp((below_a + below_b - 1.0).max(0.0), below_a.min(below_b))
+    both.clamp((below_a + below_b - 1.0).max(0.0), less)
 }
 
 #[cfg(test)]

@@ -36,14 +36,19 @@ impl Budget {
         Self { left, by_class }
     }
 
-    /// One more, out of its class's share.
+    /// Whether one more may begin, out of its class's share.
+    pub fn has(&self, class: Class) -> bool {
+        self.by_class[class.0] > 0 && self.left > 0
+    }
+
+    /// One more begins, if it may.
     pub fn take(&mut self, class: Class) -> bool {
-        if self.by_class[class.0] == 0 || self.left == 0 {
-            return false;
+        let may = self.has(class);
+        if may {
+            self.by_class[class.0] -= 1;
+            self.left -= 1;
         }
-        self.by_class[class.0] -= 1;
-        self.left -= 1;
-        true
+        may
     }
 
     /// From now on what a class has not taken is anyone's.

@@ -206,26 +206,29 @@ impl PathEstimate {
         self.record.compare(sample.at, &sample.slack_ms, COMPARED_WITHIN, off);
         if sample.at >= self.said + COMPARED_AT {
             self.said = sample.at;
-            let (slack, _) = self.ahead(COMPARED_AT.as_secs_f64());
+            let [(slack, _)] = self.ahead([COMPARED_AT.as_secs_f64()]);
             self.record.expect(sample.at + COMPARED_AT, slack, self.level);
-        }
-    }
-
-    /// Slack so many seconds ahead, and its deviation.
-    fn ahead(&self, seconds: f64) -> (f64, f64) {
-        let time = seconds.min(TREND_LASTS);
-        match self.changed.zip(self.slope()) {
-            None => (self.level, self.deviation_ms()),
-            Some((side, (slope, error))) => {
-                let now = self.lines[side].at(self.at, slope);
-                (now + slope * time, self.deviation_ms().hypot(error * time))
-            }
         }
     }
 
     /// Slack and its deviation at each step of the horizon, in ms.
     pub fn forecast(&self) -> [(f64, f64); K] {
-        SECONDS.map(|seconds| self.ahead(seconds))
+        self.ahead(SECONDS)
+    }
+
+    /// The same so many seconds ahead.
+    fn ahead<const N: usize>(&self, seconds: [f64; N]) -> [(f64, f64); N] {
+        let deviation = self.deviation_ms();
+        match self.changed.zip(self.slope()) {
+            None => [(self.level, deviation); N],
+            Some((side, (slope, error))) => {
+                let now = self.lines[side].at(self.at, slope);
+                seconds.map(|seconds| {
+                    let time = seconds.min(TREND_LASTS);
+                    (now + slope * time, deviation.hypot(error * time))
+                })
+            }
+        }
     }
 
     /// Whether it neither has changed of late nor is changing.

@@ -1,12 +1,14 @@
 //! All sessions at once.
 //!
-//! 1. Nodes that stay below their limit and streams that come as ever are *quiet*; a session whose nodes and stream
-//!    are quiet, and which is itself calm, is passed over at once.
+//! 1. Nodes that are unlikely to fail and streams that come as ever are *quiet*; a session whose nodes and stream are
+//!    quiet, and which is itself calm, is passed over at once, unless a node of it needs relief.
 //! 2. A node that will be overloaded, or leaves, needs *relief*: of its sessions only so many move as bring it back
 //!    below its limit, those first that can best be moved, and so early that all of them are gone by the time of need.
 //! 3. A session with a trouble of its own (its path gets worse, its client moves away) is weighed by itself.
 //! 4. Each decided move is *committed*: its load is seen at its new node by all who are weighed after it, so that no
 //!    sweep sends a herd to one place.
+
+mod relief;
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -27,8 +29,6 @@ use super::{
 
 /// Least loaded nodes that are kept at hand: the ends of the list fill up during a sweep.
 const LEAST_LOADED_KEPT: usize = 16;
-/// Of those who could relieve a node so many times more are looked at than are needed.
-const LOOKED_AT: usize = 3;
 /// A session at a quiet node, that does not move, is looked at again after so many times [`Policy::look_again`].
 const STILL_LOOKS: u32 = 20;
 
@@ -92,6 +92,16 @@ pub struct Plan<Key> {
     pub weighed: usize,
 }
 
+/// A session that is worth a look.
+struct Awake<'s, Key> {
+    key: Key,
+    session: &'s mut Session,
+    /// Because of something of its own; else because its node needs relief.
+    own: bool,
+    /// Whether it has been decided that it moves.
+    decided: bool,
+}
+
 /// One pass, or single looks at one time.
 pub struct Sweep<'a> {
     policy: &'a Policy,
@@ -132,11 +142,8 @@ impl<'a> Sweep<'a> {
         };
         shifts.iter().for_each(|shift| sweep.shift(shift));
         sweep.relief = sweep.nodes.iter().map(|node| node.relief(policy, now)).collect();
-        let likely_to_fail =
-            |node: &NodeOutlook| node.failing() + node.domain_failure > policy.calm;
-        let quiet = sweep.nodes.iter().zip(&sweep.relief);
-        sweep.quiet_nodes =
-            quiet.map(|(node, relief)| relief.is_none() && !likely_to_fail(node)).collect();
+        let stays = |node: &NodeOutlook| node.failing() + node.domain_failure <= policy.calm;
+        sweep.quiet_nodes = sweep.nodes.iter().map(stays).collect();
         sweep.least_loaded = least_loaded(sweep.nodes, policy, now);
         sweep
     }
@@ -172,15 +179,20 @@ impl<'a> Sweep<'a> {
         let mut plan =
             Plan { moves: Vec::new(), prepared: Vec::new(), waiting: 0, looked_at: 0, weighed: 0 };
         let mut budget = Budget::new(self.policy.concurrent, self.under_way);
-        let mut awake: Vec<(Key, &mut Session)> =
-            sessions.filter(|(_, session)| self.is_awake(session)).collect();
+        let mut awake: Vec<_> =
+            sessions.filter_map(|(key, session)| self.awake(key, session)).collect();
         plan.looked_at = awake.len();
-        let mut done = vec![false; awake.len()];
-        for (node, relief) in self.to_relieve() {
-            self.relieve(node, relief, &mut awake, &mut done, &mut budget, &mut plan);
+        let mut reliefs = self.to_relieve(&awake);
+        let mut troubled = self.troubled(&mut awake);
+        // Each class within its share first, then with what the others have left.
+        for _ in 0..2 {
+            for relief in &mut reliefs {
+                self.relieve(relief, &mut awake, &mut budget, &mut plan);
+            }
+            self.move_troubled(&mut troubled, &mut awake, &mut budget, &mut plan);
+            budget.share_out();
         }
-        let troubled = self.troubled(&mut awake, &done);
-        self.move_troubled(troubled, &mut awake, &mut budget, &mut plan);
+        plan.waiting = troubled.len() + reliefs.iter().map(|relief| relief.due).sum::<usize>();
         plan
     }
 
@@ -191,26 +203,24 @@ impl<'a> Sweep<'a> {
         key: Key,
         session: &mut Session,
     ) -> (Verdict, Option<Decision<Key>>) {
-        if !self.is_awake(session) {
+        let Some(mut one) = self.awake(key, session) else {
             return (Verdict::Stay { look_again: self.policy.look_again }, None);
-        }
-        let forced = self.leaves(session);
-        let count = if forced { Count::All } else { Count::Own };
-        let verdict = self.weigh(session, count, false);
-        let decision = self.decide(key, session, verdict, count);
+        };
+        let count = if self.leaves(one.session) { Count::All } else { Count::Own };
+        let verdict = self.weigh(one.session, count, false);
+        let decision = self.decide(&mut one, verdict, count);
         (verdict, decision)
     }
 
-    /// Whether a session is worth a look. One whose edges or stream are in no table is not.
-    fn is_awake(&self, session: &Session) -> bool {
-        let quiet = |node: NodeIndex| self.quiet_nodes.get(node.at()).copied();
-        let stream = self.quiet_streams.get(session.stream.at()).copied();
-        match (quiet(session.edges[0]), quiet(session.edges[1]), stream) {
-            (Some(a), Some(b), Some(stream)) => {
-                session.calm_until <= self.now || !(a && b && stream)
-            }
-            _ => false,
-        }
+    /// A session, if it is worth a look. One whose edges or stream are in no table is not.
+    fn awake<'s, Key>(&self, key: Key, session: &'s mut Session) -> Option<Awake<'s, Key>> {
+        let [a, b] = session.edges.map(NodeIndex::at);
+        let quiet = *self.quiet_nodes.get(a)? && *self.quiet_nodes.get(b)?;
+        let own = !quiet
+            || !*self.quiet_streams.get(session.stream.at())?
+            || session.calm_until <= self.now;
+        let relief = self.relief[a].is_some() || self.relief[b].is_some();
+        (own || relief).then_some(Awake { key, session, own, decided: false })
     }
 
     /// Whether a node that serves it goes away within the horizon.
@@ -219,88 +229,11 @@ impl<'a> Sweep<'a> {
         session.edges.iter().any(|node| self.relief.get(node.at()).is_some_and(gone))
     }
 
-    /// The nodes to relieve, the most urgent first.
-    fn to_relieve(&self) -> Vec<(NodeIndex, Relief)> {
-        let nodes = self.relief.iter().enumerate();
-        let mut nodes: Vec<_> =
-            nodes.filter_map(|(n, relief)| Some((NodeIndex(n as u32), (*relief)?))).collect();
-        nodes.sort_by_key(|(node, relief)| (relief.need, *node));
-        nodes
-    }
-
-    /// Moves so many sessions away from a node as have to begin now.
-    fn relieve<Key: Copy>(
-        &mut self,
-        node: NodeIndex,
-        relief: Relief,
-        awake: &mut [(Key, &mut Session)],
-        done: &mut [bool],
-        budget: &mut Budget,
-        plan: &mut Plan<Key>,
-    ) {
-        let mut there: Vec<usize> =
-            (0..awake.len()).filter(|n| !done[*n] && awake[*n].1.is_at(node)).collect();
-        let due = self.due(relief, &there, awake, node);
-        if due == 0 {
-            return;
-        }
-        // Who matters least and has moved least is the first to go; who leaves a node that goes away, the last.
-        let spared = |session: &Session| {
-            let recent = session.pace().recent(self.policy, self.now).ceil() as u32;
-            match relief.legs.is_infinite() {
-                true => (u8::MAX - u8::from(session.priority), 0),
-                false => (u8::from(session.priority), recent),
-            }
-        };
-        there.sort_by_key(|n| (spared(awake[*n].1), awake[*n].1.pace().last()));
-        there.truncate(due.saturating_mul(LOOKED_AT));
-        let mut begun = 0;
-        for n in there {
-            if begun == due {
-                break;
-            }
-            let (key, session) = &mut awake[n];
-            plan.weighed += 1;
-            let verdict = self.weigh(session, Count::All, true);
-            let Verdict::Move(_) = verdict else { continue };
-            if budget.is_spent() || !budget.take(Class::of(session.priority)) {
-                plan.waiting += 1;
-                continue;
-            }
-            plan.moves.extend(self.decide(*key, session, verdict, Count::All));
-            done[n] = true;
-            begun += 1;
-        }
-    }
-
-    /// How many sessions must begin to leave a node now. What can begin at the next pass and still be in time, can
-    /// wait: more will be known then.
-    fn due<Key>(
-        &self,
-        relief: Relief,
-        there: &[usize],
-        awake: &[(Key, &mut Session)],
-        node: NodeIndex,
-    ) -> usize {
-        let legs = |n: &usize| {
-            let session = &awake[*n].1;
-            let here = session.edges.iter().filter(|edge| **edge == node).count();
-            here as f64 * self.streams[session.stream.at()].weight
-        };
-        let all: f64 = there.iter().map(legs).sum();
-        let each = all / there.len().max(1) as f64;
-        let sessions = (relief.legs.min(all) / each.max(1e-9)).ceil().min(there.len() as f64);
-        let wait = relief.need.since(self.now + self.policy.lead + self.policy.period);
-        let later = self.policy.rate * wait.as_secs_f64();
-        let at_once = self.policy.rate * self.policy.period.as_secs_f64();
-        (sessions - later).min(at_once.max(1.0)).max(0.0).ceil() as usize
-    }
-
-    /// Those with a trouble of their own, in the order in which they are served: what cannot stay first, then what
-    /// matters most, then who moved least recently. The others are told when to be looked at again.
-    fn troubled<Key>(&self, awake: &mut [(Key, &mut Session)], done: &[bool]) -> Vec<usize> {
+    /// Those with a trouble of their own, in the order in which they are served: what matters most first, then who moved
+    /// least recently. The others are told when to be looked at again.
+    fn troubled<Key>(&self, awake: &mut [Awake<'_, Key>]) -> Vec<usize> {
         let mut troubled = Vec::new();
-        for (n, (_, session)) in awake.iter_mut().enumerate().filter(|(n, _)| !done[*n]) {
+        for (n, Awake { session, .. }) in awake.iter_mut().enumerate().filter(|(_, one)| one.own) {
             let costs = self.view().staying(session, Count::Own);
             if costs.most() > self.policy.calm {
                 troubled.push(n);
@@ -311,44 +244,42 @@ impl<'a> Sweep<'a> {
             session.calm_until = self.now + self.policy.look_again * looks;
         }
         troubled.sort_by_key(|n| {
-            let session = &awake[*n].1;
+            let session = &awake[*n].session;
             (Reverse(Class::of(session.priority)), session.pace().last())
         });
         troubled
     }
 
-    /// Weighs those in trouble, each class within its share first, then with what the others have left.
+    /// Weighs those in trouble. Left are those for which the budget had nothing.
     fn move_troubled<Key: Copy>(
         &mut self,
-        mut troubled: Vec<usize>,
-        awake: &mut [(Key, &mut Session)],
+        troubled: &mut Vec<usize>,
+        awake: &mut [Awake<'_, Key>],
         budget: &mut Budget,
         plan: &mut Plan<Key>,
     ) {
-        for round in 0..2 {
-            let mut refused = Vec::new();
-            for n in troubled {
-                let (key, session) = &mut awake[n];
-                let verdict = self.weigh(session, Count::Own, false);
-                plan.weighed += 1;
-                match verdict {
-                    Verdict::Stay { .. } => {}
-                    Verdict::Prepare { to, need } if round == 0 => {
-                        let step = STEPS.partition_point(|step| self.now + *step < need).min(K - 1);
-                        let around = self.view().neighbourhood(session, to, step);
-                        plan.prepared.push(Preparation { session: *key, to, need, around });
-                    }
-                    Verdict::Prepare { .. } => {}
-                    Verdict::Move(_) if budget.take(Class::of(session.priority)) => {
-                        plan.moves.extend(self.decide(*key, session, verdict, Count::Own));
-                    }
-                    Verdict::Move(_) => refused.push(n),
-                }
+        troubled.retain(|n| {
+            let one = &mut awake[*n];
+            let class = Class::of(one.session.priority);
+            if one.decided {
+                return false;
             }
-            troubled = refused;
-            budget.share_out();
-        }
-        plan.waiting += troubled.len();
+            if !budget.has(class) {
+                return true;
+            }
+            plan.weighed += 1;
+            let verdict = self.weigh(one.session, Count::Own, false);
+            if let Verdict::Prepare { to, need } = verdict {
+                let step = STEPS.partition_point(|step| self.now + *step < need).min(K - 1);
+                let around = self.view().neighbourhood(one.session, to, step);
+                plan.prepared.push(Preparation { session: one.key, to, need, around });
+            }
+            if let Some(decision) = self.decide(one, verdict, Count::Own) {
+                budget.take(class);
+                plan.moves.push(decision);
+            }
+            false
+        });
     }
 
     /// Weighs one session, and notes whether it wants to move.
@@ -365,14 +296,15 @@ impl<'a> Sweep<'a> {
     }
 
     /// Of a verdict to move: commits it.
-    fn decide<Key>(
+    fn decide<Key: Copy>(
         &mut self,
-        key: Key,
-        session: &Session,
+        one: &mut Awake<'_, Key>,
         verdict: Verdict,
         count: Count,
     ) -> Option<Decision<Key>> {
         let Verdict::Move(decided) = verdict else { return None };
+        one.decided = true;
+        let session = &*one.session;
         let cause = self.view().cause(session, count);
         let weight = self.streams[session.stream.at()].weight;
         for (from, to) in session.edges.into_iter().zip(decided.to) {
@@ -381,7 +313,7 @@ impl<'a> Sweep<'a> {
             }
         }
         Some(Decision {
-            session: key,
+            session: one.key,
             from: session.edges,
             to: decided.to,
             need: decided.need,
