@@ -43,6 +43,16 @@ impl Position {
         Self { latitude: within(latitude, 90.0), longitude: within(longitude, 180.0) }
     }
 
+    /// Degrees north, −90 to 90.
+    pub fn latitude(self) -> f64 {
+        self.latitude
+    }
+
+    /// Degrees east, −180 to 180.
+    pub fn longitude(self) -> f64 {
+        self.longitude
+    }
+
     /// Great-circle distance by the haversine formula (R. W. Sinnott, "Virtues of the Haversine",
     /// Sky & Telescope 68(2), 1984).
     pub fn distance(self, other: Position) -> Kilometres {

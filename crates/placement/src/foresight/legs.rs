@@ -155,8 +155,8 @@ impl<'a> View<'a> {
     }
 
     /// By how much the client's paths are better than their lengths say, whichever node they come from: of several,
-    /// what the best has now; of one, what it had before it changed, and of a lack only the part that is likely to be
-    /// the client's own.
+    /// what the best has now. Of one, what it had before it changed: of a lack only the part that is likely to be the
+    /// client's own, of more no more than there is now.
     fn common_ms(&self, session: &Session) -> f64 {
         let fresh = session.paths().iter().filter(|(node, path)| {
             let weight = halved(self.now.since(path.measured_at()), self.policy.path_half_life);
@@ -168,7 +168,7 @@ impl<'a> View<'a> {
             [] => 0.0,
             [(node, path)] => match residual(*node, path.baseline_ms()) {
                 lack if lack < 0.0 => LIKELY_ITS_OWN * lack,
-                more => more,
+                more => more.min(residual(*node, path.level_ms()).max(0.0)),
             },
             _ => known
                 .iter()

@@ -112,13 +112,25 @@ impl NodeOutlook {
     /// relieved is still seen the next time. `demand` has been updated until now. Where nothing is moved, it is
     /// the measured load.
     pub fn expect(&mut self, measured: f64, demand: &Load, now: MediaTime) {
-        let said = demand.forecasts(STEPS.map(|step| now + step));
+        let said = STEPS.map(|step| demand.forecast(now + step));
         let now_said = said[0].load;
         self.load = std::array::from_fn(|k| Forecast {
             load: (measured + said[k].load - now_said).max(0.0),
-            deviation: ramp(SECONDS[k], said[k].deviation),
+            // Nothing has been compared yet where it is infinite.
+            deviation: match said[k].deviation {
+                deviation if deviation.is_finite() => ramp(SECONDS[k], deviation),
+                _ => ramp(SECONDS[k], FLAT_DEVIATION),
+            },
             period: said[k].period,
         });
+    }
+
+    /// So much more (less, below zero) is known to come at each step, of which what was expected does not tell: as where
+    /// the rate of a stream changes by its programme, whose legs have moved here.
+    pub fn expect_more(&mut self, more: [f64; K]) {
+        for (forecast, more) in self.load.iter_mut().zip(more) {
+            forecast.load = (forecast.load + finite(more)).max(0.0);
+        }
     }
 
     /// A decided move adds `legs` (takes them away, below zero).
@@ -150,7 +162,7 @@ impl NodeOutlook {
     /// Mean and deviation of its load at a step; the older the report, the less certain. `None`: nothing is known.
     pub fn expected(&self, k: usize, policy: &Policy, age: Duration) -> Option<(f64, f64)> {
         let Forecast { load, deviation, .. } = self.load[k];
-        let known = load.is_finite() && !deviation.is_nan() && self.limit > 0.0;
+        let known = load.is_finite() && deviation.is_finite() && self.limit > 0.0;
         let weight = policy.weight(age);
         if !known || weight == 0.0 {
             return None;

@@ -18,10 +18,8 @@ const FINEST: Duration = Duration::from_secs(1);
 const LEVELS: usize = 8;
 /// How much coarser each is than the one before.
 const COARSER: usize = 4;
-/// Periods looked for at one resolution, in its steps: what is longer is found at the next …
+/// Periods looked for at one resolution, in its steps: what is longer is found at the next.
 const LAGS: std::ops::RangeInclusive<usize> = 64..=256;
-/// … one in so many.
-const LAG_STEP: usize = 2;
 /// Experts are scored by what they said so many steps ago.
 const AHEAD: usize = 16;
 /// Steps kept at one resolution.
@@ -61,6 +59,8 @@ pub struct Load {
     finest: Duration,
     levels: Vec<Level>,
     trend: Trend,
+    /// As of the newest step.
+    season: Option<Season>,
     /// When the newest step of the finest resolution began.
     at: MediaTime,
     /// What has come within it: sum and number.
@@ -118,6 +118,7 @@ impl Load {
             finest,
             levels: (0..LEVELS as u32).map(level).collect(),
             trend: Trend::every(finest),
+            season: None,
             at: now,
             within: (0.0, 0),
             record: Record::default(),
@@ -165,32 +166,34 @@ impl Load {
             let Some(load) = coming else { break };
             coming = level.take(load);
         }
+        self.season = self.find_season();
         let said = self.forecast(self.at + COMPARED_AT);
         self.record.expect(self.at + COMPARED_AT, said.load, load);
     }
 
     /// What the load will be at `then`.
     pub fn forecast(&self, then: MediaTime) -> Forecast {
-        self.forecast_by(self.season().as_ref(), then)
-    }
-
-    /// The same at several times, for little more than at one.
-    pub fn forecasts<const N: usize>(&self, times: [MediaTime; N]) -> [Forecast; N] {
-        let season = self.season();
-        times.map(|then| self.forecast_by(season.as_ref(), then))
-    }
-
-    fn forecast_by(&self, season: Option<&Season<'_>>, then: MediaTime) -> Forecast {
         let ahead = then.since(self.at);
-        season.and_then(|season| season.forecast(ahead)).unwrap_or_else(|| self.go_on(ahead))
+        self.recurring(ahead).unwrap_or_else(|| self.go_on(ahead))
     }
 
     /// The most convincing period of all resolutions.
-    fn season(&self) -> Option<Season<'_>> {
-        self.levels.iter().filter_map(Level::season).min_by(|a, b| a.gain.total_cmp(&b.gain))
+    fn find_season(&self) -> Option<Season> {
+        let seasons = self.levels.iter().enumerate().filter_map(|(n, level)| level.season(n));
+        seasons.min_by(|a, b| a.gain.total_cmp(&b.gain))
     }
 
-    /// What the load will be if its trend goes on.
+    /// What comes again; `None` where there is no season, or too little of its past is kept.
+    fn recurring(&self, ahead: Duration) -> Option<Forecast> {
+        let season = self.season?;
+        let level = &self.levels[season.level];
+        let load = level.periodic(season.lag, ahead)?;
+        let period = level.step * season.lag as u32;
+        Some(Forecast { load, deviation: season.square.sqrt(), period: Some(period) })
+    }
+
+    /// What the load will be if there is no season: its trend goes on, or all stays as it is, or as it is in the mean;
+    /// what was right most of late.
     fn go_on(&self, ahead: Duration) -> Forecast {
         // Scored at a distance of AHEAD steps of each resolution: the one that is closest to what is asked.
         let distance = |level: &&Level| {
@@ -198,8 +201,18 @@ impl Load {
         };
         let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
         let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
-        let deviation = near.map_or(f64::INFINITY, |level| level.plain[0].square.sqrt());
-        let load = self.trend.ahead(ahead.as_secs_f64() / self.finest.as_secs_f64());
+        let trend = self.trend.ahead(ahead.as_secs_f64() / self.finest.as_secs_f64());
+        let Some(level) = near else {
+            return Forecast { load: trend, deviation: f64::INFINITY, period: None };
+        };
+        let squares = level.plain.map(|score| score.square);
+        let best = (0..squares.len()).min_by(|a, b| squares[*a].total_cmp(&squares[*b]));
+        let load = match best {
+            Some(1) => self.trend.level,
+            Some(2) => level.mean,
+            _ => trend,
+        };
+        let deviation = squares.into_iter().fold(f64::INFINITY, f64::min).sqrt();
         Forecast { load, deviation, period: None }
     }
 
@@ -207,8 +220,7 @@ impl Load {
     pub fn peak(&self, then: MediaTime) -> (MediaTime, Forecast) {
         let span = then.since(self.at);
         let at = |n: u32| self.at + span * n / PEAK_LOOKS;
-        let season = self.season();
-        let looks = (1..=PEAK_LOOKS).map(|n| (at(n), self.forecast_by(season.as_ref(), at(n))));
+        let looks = (1..=PEAK_LOOKS).map(|n| (at(n), self.forecast(at(n))));
         let highest = looks.max_by(|(_, a), (_, b)| a.load.total_cmp(&b.load));
         highest.unwrap_or_else(|| (then, self.forecast(then)))
     }
@@ -220,21 +232,15 @@ impl Load {
 }
 
 /// A period that is there.
-struct Season<'a> {
-    level: &'a Level,
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Season {
+    /// Its resolution.
+    level: usize,
+    /// Its steps.
     lag: usize,
     square: f64,
     /// Its errors over those of the best who know of none.
     gain: f64,
-}
-
-impl Season<'_> {
-    /// `None` where too little of its past is kept.
-    fn forecast(&self, ahead: Duration) -> Option<Forecast> {
-        let load = self.level.periodic(self.lag, ahead)?;
-        let period = self.level.step * self.lag as u32;
-        Some(Forecast { load, deviation: self.square.sqrt(), period: Some(period) })
-    }
 }
 
 impl Level {
@@ -243,7 +249,7 @@ impl Level {
             step,
             past: VecDeque::new(),
             coming: (0.0, 0),
-            experts: vec![Score::default(); lags().count()],
+            experts: vec![Score::default(); LAGS.count()],
             plain: Default::default(),
             mean: 0.0,
         }
@@ -278,7 +284,7 @@ impl Level {
         }
         let share = 1.0 / (self.past.len() + 1).min(*LAGS.end()) as f64;
         self.mean += share * (load - self.mean);
-        for (n, lag) in lags().enumerate() {
+        for (n, lag) in LAGS.enumerate() {
             let said = self.ago(lag).zip(self.ago(AHEAD)).zip(self.ago(AHEAD + lag));
             if let Some(((before, then), then_before)) = said {
                 self.experts[n].note(before + LASTS * (then - then_before) - load, lag);
@@ -287,16 +293,16 @@ impl Level {
     }
 
     /// The best period of those that are convincing.
-    fn season(&self) -> Option<Season<'_>> {
+    fn season(&self, level: usize) -> Option<Season> {
         let long_enough = |(n, lag): (usize, usize)| {
             let score = self.experts[n];
             (score.scored as f64 >= SCORED_FOR * lag as f64).then_some((lag, score.square))
         };
-        let scored = lags().enumerate().filter_map(long_enough);
+        let scored = LAGS.enumerate().filter_map(long_enough);
         let (lag, square) = scored.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         let plain = self.plain.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
         let gain = (square / plain.max(f64::MIN_POSITIVE)).sqrt();
-        (gain < CONVINCING).then_some(Season { level: self, lag, square, gain })
+        (gain < CONVINCING).then_some(Season { level, lag, square, gain })
     }
 
     /// What was one period before `ahead` of now, and half of what is otherwise than one period ago.
@@ -310,10 +316,6 @@ impl Level {
         let otherwise = self.ago(1)? - self.ago(lag + 1)?;
         Some(from + part * (to - from) + LASTS * otherwise)
     }
-}
-
-fn lags() -> impl Iterator<Item = usize> {
-    LAGS.step_by(LAG_STEP)
 }
 
 impl Score {
@@ -427,6 +429,20 @@ mod tests {
         told(&mut load, 0..2500, peaks(1000.0));
         let peak = load.forecast(at(2700));
         assert!((peak.load - 0.9).abs() < 0.1 && peak.period.is_some(), "{peak:?}");
+    }
+
+    #[test]
+    fn a_sudden_step_is_not_taken_for_a_trend() {
+        for step in [1, 5] {
+            let mut load = Load::begin_every(Duration::from_secs(step), START);
+            told(&mut load, 0..600, |t| 0.35 + 0.005 * (t * 1.7).sin());
+            for more in 1..60 {
+                let now = 600 + more * step;
+                told(&mut load, now - step..now, |_| 0.85);
+                let forecast = load.forecast(at(now + 60));
+                assert!(forecast.load < 0.9, "{more} steps of {step} s later: {forecast:?}");
+            }
+        }
     }
 
     #[test]
