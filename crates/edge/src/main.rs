@@ -131,7 +131,7 @@ async fn run(options: Options, runtimes: Vec<Handle>) -> anyhow::Result<ExitCode
     // Frames leave on the shards' threads: more cores are of no use.
     let cores = available_cores().min(runtimes.len() as f64);
     let threads = runtimes.clone();
-    let shards = runtimes.into_iter().map(Shard::on).collect();
+    let shards = runtimes.into_iter().map(Shard::on).collect::<Result<_, _>>()?;
     let bound = endpoint.local_address()?;
     let grant_key = options.grant_key.unwrap_or_else(|| certificates.file("grants.pub"));
     let by_signal = Draining {

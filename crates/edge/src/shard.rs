@@ -1,7 +1,7 @@
 //! Shards: an edge serves its viewers on several threads, each with a runtime, an endpoint and a copy of the
 //! cache of its own. What is pulled, and what is known of sessions, it has once.
 
-use std::{sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use gibbon_net::{
     MAX_SHARDS,
@@ -22,11 +22,9 @@ pub struct Shard {
 
 impl Shard {
     /// On `runtime`, where its beat begins.
-    pub fn on(runtime: Handle) -> Self {
-        let beat = Arc::<Beat>::default();
-        let beating = beat.clone();
-        runtime.spawn(async move { beating.run().await });
-        Self { readers: Readers { runtime, beat }, sent: Arc::default() }
+    pub fn on(runtime: Handle) -> io::Result<Self> {
+        let beat = Beat::begin(&runtime)?;
+        Ok(Self { readers: Readers { runtime, beat }, sent: Arc::default() })
     }
 }
 

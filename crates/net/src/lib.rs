@@ -10,6 +10,7 @@ mod reset;
 pub mod serving;
 mod steering;
 pub mod subscribe;
+mod timer;
 pub mod wire;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

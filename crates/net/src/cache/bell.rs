@@ -3,6 +3,7 @@
 //! goes out together.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
@@ -11,13 +12,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
-use crate::lock;
+use crate::{lock, timer::Timer};
 
-/// What comes within this time after a frame is sent together with it. Tokio's timers count whole
-/// milliseconds: it becomes one to two.
-const BEAT: Duration = Duration::from_millis(1);
+/// What comes within this time after a frame is sent together with it: the two descriptions of a frame leave their
+/// source at once, and come within a tenth of it unless a packet is lost.
+const BEAT: Duration = Duration::from_micros(300);
 
 /// Wakes the task that answers it.
 #[derive(Debug, Default)]
@@ -89,23 +90,34 @@ impl Bells {
 }
 
 /// Rings together what becomes due at about the same time on one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Beat {
     due: Mutex<Vec<Arc<Bells>>>,
     began: Notify,
 }
 
 impl Beat {
+    /// Beats on `runtime`, as long as that runs.
+    pub fn begin(runtime: &Handle) -> io::Result<Arc<Self>> {
+        let _on = runtime.enter();
+        let mut timer = Timer::new()?;
+        let beat = Arc::new(Self { due: Mutex::default(), began: Notify::new() });
+        let beating = beat.clone();
+        runtime.spawn(async move { beating.run(&mut timer).await });
+        Ok(beat)
+    }
+
     fn add(&self, bells: Arc<Bells>) {
         lock(&self.due).push(bells);
         self.began.notify_one();
     }
 
-    /// Rings what is due, as long as it is polled.
-    pub async fn run(&self) {
+    async fn run(&self, timer: &mut Timer) {
         loop {
             self.began.notified().await;
-            tokio::time::sleep(BEAT).await;
+            if let Err(error) = timer.sleep(BEAT).await {
+                tracing::warn!(%error, "a beat is cut short");
+            }
             let due = std::mem::take(&mut *lock(&self.due));
             due.iter().for_each(|bells| bells.ring_now());
         }
@@ -149,9 +161,9 @@ mod tests {
         assert_eq!(rings.0.load(Ordering::Relaxed), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_reads_two_descriptions_is_woken_once_for_frames_of_the_same_beat() {
-        let beat = Arc::<Beat>::default();
+        let beat = Beat::begin(&Handle::current()).unwrap();
         let both = [(); 2].map(|()| Arc::new(Bells::paced(beat.clone())));
         let bell = Arc::<Bell>::default();
         both.iter().for_each(|bells| bells.hang(&bell));
@@ -162,15 +174,20 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             Poll::<()>::Pending
         }));
-        let beating = tokio::spawn(async move { beat.run().await });
-        for _ in 0..10 {
-            tokio::time::sleep(Duration::from_millis(33)).await;
+        let polled = async |times: usize| {
+            while polls.load(Ordering::Relaxed) < times {
+                tokio::task::yield_now().await;
+            }
+        };
+        polled(1).await;
+        for beats in 1..=10 {
             both.iter().for_each(Bells::ring);
             both.iter().for_each(Bells::ring);
+            polled(1 + beats).await;
         }
-        tokio::time::sleep(Duration::from_millis(33)).await;
+        let mut timer = Timer::new().unwrap();
+        timer.sleep(BEAT * 2).await.unwrap();
         assert_eq!(polls.load(Ordering::Relaxed), 1 + 10, "once to begin with, and at each beat");
         reading.abort();
-        beating.abort();
     }
 }
