@@ -30,6 +30,8 @@ pub struct Component {
     pub lead: Duration,
     /// Where it is and where it might be, with the links there from the step before and to the one after.
     pub places: Vec<(NodeIndex, Vec<Link>)>,
+    /// Where a hand-off of it that is under way goes.
+    pub bound_for: Option<NodeIndex>,
     /// Its moves.
     pub pace: Pace,
 }
@@ -72,8 +74,7 @@ pub fn costs(
     }))
 }
 
-/// Which components are to move now. `workers` have been told what to expect; what is under way is left out by the
-/// caller, and committed.
+/// Which components are to move now. `workers` have been told what to expect.
 ///
 /// Of a worker that will be overloaded only so many leave as bring it back below its limit, those that matter least
 /// first.
@@ -83,13 +84,23 @@ pub fn pass(
     policy: &Policy,
     now: MediaTime,
 ) -> Vec<Relocation> {
-    workers.iter_mut().for_each(|worker| worker.look(policy, now));
+    workers.iter_mut().for_each(|worker| worker.begin(policy, now));
+    for component in components.iter() {
+        let Some(to) = component.bound_for else { continue };
+        for (worker, weight) in [(component.at, -component.weight), (to, component.weight)] {
+            if let Some(worker) = workers.get_mut(worker.at()) {
+                worker.commit(weight, policy, now);
+            }
+        }
+    }
     let mut excess: Vec<f64> = workers
         .iter()
         .map(|worker| worker.relief(policy, now).map_or(0.0, |relief| relief.legs))
         .collect();
+    let settled =
+        |component: &Component| component.bound_for.is_none() && component.at.at() < workers.len();
     let mut order: Vec<usize> =
-        (0..components.len()).filter(|n| components[*n].at.at() < workers.len()).collect();
+        (0..components.len()).filter(|n| settled(&components[*n])).collect();
     order.sort_by_key(|n| (components[*n].priority, components[*n].pace.last(), *n));
     let mut moves = Vec::new();
     for n in order {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    horizon::{K, SECONDS, STEPS},
+    horizon::{Costs, K, SECONDS, STEPS},
     path::PathPrior,
     policy::Policy,
 };
@@ -64,8 +64,12 @@ pub struct NodeOutlook {
     pub prior: Option<PathPrior>,
     /// What moves that are decided will add to its load.
     shift: f64,
-    /// [`overload`](Self::overload) at each step.
+    /// Mean and deviation at each step, as of the last look; none: nothing is known.
+    expected: Option<[(f64, f64); K]>,
+    /// Probability of being overloaded at each step.
     overload: [f64; K],
+    /// The highest load of the horizon, with caution.
+    highest: Option<f64>,
 }
 
 /// A node that must be relieved.
@@ -96,7 +100,9 @@ impl NodeOutlook {
             queue_ms: 0.0,
             prior: None,
             shift: 0.0,
+            expected: None,
             overload: [0.0; K],
+            highest: None,
         }
     }
 
@@ -146,30 +152,36 @@ impl NodeOutlook {
     }
 
     /// Computes what is needed often, as of `now`.
-    pub(super) fn look(&mut self, policy: &Policy, now: MediaTime) {
-        let age = self.age(now);
-        self.overload = std::array::from_fn(|k| match self.expected(k, policy, age) {
-            Some((mean, deviation)) => normal_below((mean - self.limit) / deviation),
-            None => 0.0,
-        });
+    fn look(&mut self, policy: &Policy, now: MediaTime) {
+        self.expected = self.expectation(policy.weight(self.age(now)), policy);
+        let Some(expected) = self.expected else {
+            (self.overload, self.highest) = ([0.0; K], None);
+            return;
+        };
+        self.overload =
+            expected.map(|(mean, deviation)| normal_below((mean - self.limit) / deviation));
+        self.highest = Some(cautious(&expected, policy).most());
+    }
+
+    /// Mean and deviation of its load at each step; the less weight its report has, the less certain. `None`: nothing is
+    /// known.
+    fn expectation(&self, weight: f64, policy: &Policy) -> Option<[(f64, f64); K]> {
+        let known =
+            |Forecast { load, deviation, .. }: &Forecast| load.is_finite() && deviation.is_finite();
+        if weight == 0.0 || self.limit.is_nan() || self.limit <= 0.0 || !self.load.iter().all(known)
+        {
+            return None;
+        }
+        let stale = policy.stale_deviation * (1.0 - weight);
+        Some(self.load.map(|Forecast { load, deviation, .. }| {
+            let mean = (load + self.shift).clamp(0.0, MAX_LOAD);
+            (mean, deviation.clamp(LEAST_DEVIATION, MAX_LOAD).hypot(stale))
+        }))
     }
 
     /// How old its report is.
     pub fn age(&self, now: MediaTime) -> Duration {
         now.since(self.reported)
-    }
-
-    /// Mean and deviation of its load at a step; the older the report, the less certain. `None`: nothing is known.
-    pub fn expected(&self, k: usize, policy: &Policy, age: Duration) -> Option<(f64, f64)> {
-        let Forecast { load, deviation, .. } = self.load[k];
-        let known = load.is_finite() && deviation.is_finite() && self.limit > 0.0;
-        let weight = policy.weight(age);
-        if !known || weight == 0.0 {
-            return None;
-        }
-        let stale = policy.stale_deviation * (1.0 - weight);
-        let deviation = deviation.clamp(LEAST_DEVIATION, MAX_LOAD).hypot(stale);
-        Some(((load + self.shift).clamp(0.0, MAX_LOAD), deviation))
     }
 
     /// Probability that it is overloaded at a step, as of the sweep's time.
@@ -190,21 +202,12 @@ impl NodeOutlook {
     /// Whether `legs` more may go there: it stays, its report is fresh, and with them it stays below the target.
     pub fn open(&self, legs: f64, policy: &Policy, now: MediaTime) -> bool {
         let most = self.limit * policy.target - legs * finite(self.per_leg);
-        self.admits(now) && self.highest(policy, now).is_some_and(|peak| peak <= most)
+        self.admits(now) && self.highest.is_some_and(|peak| peak <= most)
     }
 
     /// Whether it can be gone to at all, if need be.
     pub fn admits(&self, now: MediaTime) -> bool {
         self.up && !self.closed && self.leaves_at.is_none_or(|at| at > now + LEAVES_SOON)
-    }
-
-    /// The highest load of the horizon, with caution.
-    fn highest(&self, policy: &Policy, now: MediaTime) -> Option<f64> {
-        let age = self.age(now);
-        let at = |k| {
-            self.expected(k, policy, age).map(|(mean, deviation)| mean + policy.caution * deviation)
-        };
-        (0..K).map(at).try_fold(0.0, |most, load| Some(f64::max(most, load?)))
     }
 
     /// Whether, when and by how much it must be relieved.
@@ -213,18 +216,18 @@ impl NodeOutlook {
         if let Some(need) = leaves.filter(|at| *at <= now + STEPS[K - 1]) {
             return Some(Relief { need: need.max(now), legs: f64::INFINITY });
         }
-        let highest = self.highest(policy, now)?;
+        let (expected, highest) = self.expected.zip(self.highest)?;
         if highest <= self.limit || finite(self.per_leg) <= 0.0 {
             return None;
         }
-        let age = self.age(now);
-        let cautious = super::Costs(std::array::from_fn(|k| {
-            let expected = self.expected(k, policy, age);
-            expected.map_or(0.0, |(mean, deviation)| mean + policy.caution * deviation)
-        }));
-        let need = cautious.exceeds(self.limit, now)?;
+        let need = cautious(&expected, policy).exceeds(self.limit, now)?;
         Some(Relief { need, legs: (highest - self.limit * policy.target) / self.per_leg })
     }
+}
+
+/// Loads that are not likely to be exceeded.
+fn cautious(expected: &[(f64, f64); K], policy: &Policy) -> Costs {
+    Costs(expected.map(|(mean, deviation)| mean + policy.caution * deviation))
 }
 
 /// A deviation grows with the root of the time ahead.

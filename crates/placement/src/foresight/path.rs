@@ -311,3 +311,78 @@ fn usable(sample: &Sample) -> Result<(), Unusable> {
         && (0.0..=1.0).contains(&missed);
     if sensible { Ok(()) } else { Err(Unusable) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{num::f64::ANY, prelude::*};
+
+    use super::*;
+
+    const START: MediaTime = MediaTime(1_000_000_000_000);
+
+    fn noise(n: u64) -> f64 {
+        // As in splitmix64.
+        let z = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40) as f64 / f64::from(1 << 24)
+            - 0.5
+    }
+
+    /// A sample each `every` seconds until `until`.
+    fn measured(every: u64, until: u64, slack: impl Fn(f64) -> f64) -> PathEstimate {
+        let sample = |second: u64| Sample {
+            at: START + Duration::from_secs(second),
+            slack_ms: slack(second as f64) + 20.0 * noise(second),
+            deviation_ms: 10.0,
+            missed: 0.0,
+        };
+        let mut path = PathEstimate::begin(sample(0)).unwrap();
+        (every..=until).step_by(every as usize).for_each(|s| path.update(sample(s)).unwrap());
+        path
+    }
+
+    #[test]
+    fn slack_that_shrinks_slowly_is_foreseen_to_be_gone() {
+        for every in [1, 5] {
+            let path = measured(every, 300, |t| 700.0 - 4.0 * (t - 200.0).max(0.0));
+            assert!((path.trend() + 4.0).abs() < 1.0, "{}", path.trend());
+            let (in_a_minute, _) = path.forecast()[8];
+            assert!((in_a_minute - 60.0).abs() < 60.0, "{in_a_minute}");
+        }
+        let steady = measured(1, 900, |t| 2000.0 - 2.0 * t).errors();
+        assert!(steady.compared >= 20 && steady.predicted * 2.0 < steady.naive, "{steady:?}");
+    }
+
+    #[test]
+    fn a_path_that_got_worse_at_once_is_taken_for_what_it_is_now() {
+        let path = measured(1, 260, |t| if t < 200.0 { 700.0 } else { 300.0 });
+        let (in_a_minute, _) = path.forecast()[8];
+        assert!((in_a_minute - 300.0).abs() < 40.0, "{in_a_minute}");
+        assert!(path.calm(), "that is how it is now");
+    }
+
+    #[test]
+    fn noise_is_no_change() {
+        let path = measured(1, 3600, |_| 500.0);
+        assert!(path.calm() && path.trend() == 0.0);
+        assert!((path.level_ms() - 500.0).abs() < 15.0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_sample_is_refused_and_what_is_foreseen_is_a_number(
+            samples in proptest::collection::vec((any::<u64>(), ANY, ANY, ANY), 1..40),
+        ) {
+            let mut path = measured(1, 20, |_| 500.0);
+            for (at, slack_ms, deviation_ms, missed) in samples {
+                let sample = Sample { at: MediaTime(at), slack_ms, deviation_ms, missed };
+                let before = path.clone();
+                if path.update(sample).is_err() {
+                    prop_assert_eq!(&before, &path);
+                }
+                let said = path.forecast();
+                prop_assert!(said.iter().all(|(slack, deviation)| slack.is_finite() && *deviation > 0.0));
+            }
+        }
+    }
+}

@@ -51,7 +51,7 @@ pub struct Policy {
     pub cold: Duration,
     /// Time between sweeps: what is not begun now is begun so much later.
     pub period: Duration,
-    /// A calm session is looked at again after so long.
+    /// A calm session whose client moves is looked at again after so long.
     pub look_again: Duration,
 
     /// Moves of one session in a row …
@@ -95,7 +95,7 @@ impl Default for Policy {
             lead: s(5),
             cold: s(1),
             period: s(5),
-            look_again: s(30),
+            look_again: s(15),
             burst: 2,
             refill: s(120),
             dwell: s(180),

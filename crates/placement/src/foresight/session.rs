@@ -13,6 +13,13 @@ use super::{
 /// Paths of one client that are known; of more, the one measured longest ago is given up.
 pub const MAX_PATHS: usize = 8;
 
+/// Within so many metres a client that stands is where it was: positions are never quite the same.
+const SAME_PLACE_M: f64 = 200.0;
+/// Slack of less than so many standard deviations is worth a look with each sample, and so is a larger share of groups
+/// that miss.
+const AMPLE: f64 = 4.0;
+const MISSES: f64 = 1e-3;
+
 /// One client watching one stream. The caller keeps it as long as the session lasts, and tells it what comes in.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -62,19 +69,26 @@ impl Session {
                 self.paths.push((node, path));
             }
         }
-        let well = |path: &PathEstimate| path.calm() && path.level_ms() > 4.0 * path.deviation_ms();
-        if self.path(node).is_some_and(|path| !well(path) || path.missed() > 0.0) {
-            self.calm_until = MediaTime(0);
+        let well = |path: &PathEstimate| {
+            path.calm() && path.level_ms() > AMPLE * path.deviation_ms() && path.missed() < MISSES
+        };
+        if !self.path(node).is_some_and(well) {
+            self.wake();
         }
         Ok(())
     }
 
     /// Where the client is and will be has become known, or has changed.
     pub fn moves(&mut self, whereabouts: Whereabouts) {
-        let same = matches!(whereabouts, Whereabouts::Still(_)) && whereabouts == self.whereabouts;
-        let both_move = whereabouts.moves() && self.whereabouts.moves();
-        if !same && !both_move {
-            self.calm_until = MediaTime(0);
+        match (&self.whereabouts, &whereabouts) {
+            (Whereabouts::Still(a), Whereabouts::Still(b))
+                if a.distance(*b).metres() < SAME_PLACE_M =>
+            {
+                return;
+            }
+            // It is looked at again often enough.
+            (Whereabouts::Moving(_), Whereabouts::Moving(_)) => {}
+            _ => self.wake(),
         }
         self.whereabouts = whereabouts;
     }
@@ -82,7 +96,7 @@ impl Session {
     /// A hand-off of it begins.
     pub fn handed_off(&mut self, to: [NodeIndex; 2], policy: &Policy, now: MediaTime) {
         self.pace.moved(self.edges, to, policy, now);
-        self.calm_until = MediaTime(0);
+        self.wake();
     }
 
     /// A hand-off of it has failed or been rolled back; it is where it was.

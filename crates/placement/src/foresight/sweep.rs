@@ -29,8 +29,8 @@ use super::{
 
 /// Least loaded nodes that are kept at hand: the ends of the list fill up during a sweep.
 const LEAST_LOADED_KEPT: usize = 16;
-/// A session at a quiet node, that does not move, is looked at again after so many times [`Policy::look_again`].
-const STILL_LOOKS: u32 = 20;
+/// One whose client does not move, after so many times as long.
+const STILL_LOOKS: u32 = 40;
 
 /// Legs that are on their way, or have moved of late: node reports do not show them yet.
 #[derive(Debug, Clone, Copy, PartialEq)]

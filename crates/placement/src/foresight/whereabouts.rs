@@ -125,3 +125,39 @@ fn along(route: &[(MediaTime, Position)], at: MediaTime) -> Option<Position> {
     let part = at.since(*from).as_secs_f64() / to.since(*from).as_secs_f64().max(1e-6);
     Some(start.moved(start.towards(*end).map(|metres| metres * part)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: MediaTime = MediaTime(1_000_000_000_000);
+
+    fn east(metres: f64) -> Position {
+        Position::new(50.0, 10.0).moved([metres, 0.0])
+    }
+
+    fn after(seconds: u64) -> MediaTime {
+        NOW + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_declared_route_is_followed_between_its_points_and_between_what_was_said() {
+        let route = [(after(0), east(0.0)), (after(100), east(2000.0))];
+        let said = Whereabouts::of_route(&route, NOW);
+        for (k, seconds, metres) in [(0, 0, 0.0), (5, 0, 400.0), (0, 33, 660.0), (3, 33, 860.0)] {
+            let there = said.at(k, after(seconds)).unwrap();
+            let off = there.position.distance(east(metres)).metres();
+            assert!(off < 5.0, "step {k} after {seconds} s is off by {off} m");
+        }
+        assert_eq!(Whereabouts::of_route(&[], NOW), Whereabouts::Unknown);
+    }
+
+    #[test]
+    fn the_client_s_own_word_comes_first_while_it_is_fresh() {
+        let own = Whereabouts::of_route(&[(NOW, east(0.0))], NOW);
+        let estimated = Whereabouts::Still(east(500.0));
+        let chosen = |now| Whereabouts::choose(Some(own.clone()), estimated.clone(), now);
+        assert_eq!((chosen(after(20)), chosen(after(40))), (own.clone(), estimated.clone()));
+        assert_eq!(Whereabouts::choose(None, estimated.clone(), NOW), estimated);
+    }
+}

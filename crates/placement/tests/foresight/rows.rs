@@ -253,6 +253,7 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs() {
             (NodeIndex(1), link(20.0)),
             (NodeIndex(2), link(30.0)),
         ],
+        bound_for: None,
         pace: Pace::default(),
     };
     let mut running = [component(5), component(3)];
@@ -268,7 +269,10 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs() {
     // One is enough: that which matters less.
     assert_eq!(decide(&mut scene.clone(), &mut running.clone()), [(1, NodeIndex(1))]);
     scene.nodes[1].expect_flat(0.8);
-    assert_eq!(decide(&mut scene, &mut running), [(1, NodeIndex(2))]);
+    assert_eq!(decide(&mut scene.clone(), &mut running.clone()), [(1, NodeIndex(2))]);
+    // While that is under way, nothing else has to go.
+    running[1].bound_for = Some(NodeIndex(2));
+    assert_eq!(decide(&mut scene, &mut running), []);
 }
 
 /// Around each edge the path gets worse with every km, as that of a radio cell does; it ends at some 30 km.
