@@ -43,7 +43,7 @@ pub struct View<'a> {
     pub streams: &'a [StreamOutlook],
     /// Nodes by position.
     pub index: &'a Index,
-    /// The least loaded, the least first.
+    /// The least loaded of all, the least first: for where nothing is within reach, or nobody knows where that is.
     pub least_loaded: &'a [NodeIndex],
 }
 
@@ -114,30 +114,55 @@ impl<'a> View<'a> {
         self.pair(session, [&first, &self.way(session, b, common, count)])
     }
 
-    /// Edges that it might go to: the nearest to where the client will be, the least loaded, and those to which it has
-    /// measured its path; open ones, or where it is forced and none is, any that can be gone to.
+    /// Edges that it might go to: of those within reach of where the client will be, and of those to which it has
+    /// measured its path, the nearest and the least loaded that are open; or where it is forced and none is, any that can
+    /// be gone to.
     fn candidates(&self, session: &Session, forced: bool) -> Vec<NodeIndex> {
-        let mut found: Vec<NodeIndex> = Vec::with_capacity(2 * self.policy.near + 10);
-        let steps =
-            if session.whereabouts().moves() { &LOOKED_NEAR_AT[..] } else { &LOOKED_NEAR_AT[..1] };
-        for k in steps {
-            if let Some(there) = session.whereabouts().at(*k, self.now) {
-                found.extend(self.index.nearest(there.position, self.policy.near));
-            }
-        }
-        found.extend(self.least_loaded.iter().take(self.policy.least_loaded));
-        found.extend(session.paths().iter().map(|(node, _)| *node));
-        found.retain(|node| node.at() < self.nodes.len() && !session.is_at(*node));
-        found.sort_unstable();
-        found.dedup();
         let legs = 2.0 * self.streams[session.stream.at()].weight;
         let open = |node: &NodeIndex| self.nodes[node.at()].open(legs, self.policy, self.now);
+        let mut found: Vec<NodeIndex> = Vec::with_capacity(4 * self.policy.reach);
+        let moves = session.whereabouts().moves();
+        for k in if moves { &LOOKED_NEAR_AT[..] } else { &LOOKED_NEAR_AT[..1] } {
+            let there = session.whereabouts().at(*k, self.now);
+            let within = there.map(|there| self.index.nearest(there.position, self.policy.reach));
+            found.extend(self.nearest_and_idlest(within.unwrap_or_default(), &open));
+        }
+        found.extend(session.paths().iter().map(|(node, _)| *node));
+        found.retain(|node| node.at() < self.nodes.len());
+        if !found.iter().any(|node| open(node) && !session.is_at(*node)) {
+            found.extend(self.least_loaded);
+        }
+        found.retain(|node| !session.is_at(*node));
+        found.sort_unstable();
+        found.dedup();
         if forced && !found.iter().any(open) {
             found.retain(|node| self.nodes[node.at()].admits(self.now));
         } else {
             found.retain(open);
         }
         found
+    }
+
+    /// Of nodes in order of their distance the first that are open, and those of the open with the least load ahead;
+    /// where none is, the first.
+    fn nearest_and_idlest(
+        &self,
+        mut within: Vec<NodeIndex>,
+        open: &impl Fn(&NodeIndex) -> bool,
+    ) -> Vec<NodeIndex> {
+        if within.iter().any(open) {
+            within.retain(open);
+        }
+        let Policy { near, least_loaded, .. } = *self.policy;
+        let load = |node: &NodeIndex| {
+            let outlook = &self.nodes[node.at()];
+            outlook.highest().map_or(f64::INFINITY, |load| load / outlook.limit)
+        };
+        if let Some(farther) = within.get_mut(near..) {
+            farther.sort_by(|a, b| load(a).total_cmp(&load(b)).then(a.cmp(b)));
+        }
+        within.truncate(near + least_loaded);
+        within
     }
 
     /// Whether a pair is what the session was placed for.

@@ -26,6 +26,8 @@ const MAX_LOAD: f64 = 100.0;
 const UNCERTAIN_AFTER: f64 = 16.0;
 /// … to within this.
 const LEAST_DEVIATION: f64 = 0.005;
+/// A larger deviation says that forecasts are bad, and not that loads are high.
+const MOST_CAUTION: f64 = 0.05;
 /// Nothing goes to a node that leaves within this time: about what a session lasts.
 const LEAVES_SOON: Duration = Duration::from_secs(900);
 /// Of a load of which nothing but its present value is known.
@@ -68,7 +70,7 @@ pub struct NodeOutlook {
     expected: Option<[(f64, f64); K]>,
     /// Probability of being overloaded at each step.
     overload: [f64; K],
-    /// The highest load of the horizon, with caution.
+    /// The highest mean of the horizon.
     highest: Option<f64>,
 }
 
@@ -116,7 +118,8 @@ impl NodeOutlook {
     /// Its load is `measured` now, and changes as `demand` does: the load that the node would have if nothing had
     /// ever been moved for its sake or to it. Thus what was moved away is not foreseen to come back, and a peak that was
     /// relieved is still seen the next time. `demand` has been updated until now. Where nothing is moved, it is
-    /// the measured load.
+    /// the measured load. (Where newcomers take the room of those who were moved away, demand counts both, and runs away:
+    /// there, foresee what each stream takes and how many watch it by themselves, and write their product to `load`.)
     pub fn expect(&mut self, measured: f64, demand: &Load, now: MediaTime) {
         let said = STEPS.map(|step| demand.forecast(now + step));
         let now_said = said[0].load;
@@ -160,7 +163,7 @@ impl NodeOutlook {
         };
         self.overload =
             expected.map(|(mean, deviation)| normal_below((mean - self.limit) / deviation));
-        self.highest = Some(cautious(&expected, policy).most());
+        self.highest = Some(expected.iter().map(|(mean, _)| *mean).fold(0.0, f64::max));
     }
 
     /// Mean and deviation of its load at each step; the less weight its report has, the less certain. `None`: nothing is
@@ -182,6 +185,11 @@ impl NodeOutlook {
     /// How old its report is.
     pub fn age(&self, now: MediaTime) -> Duration {
         now.since(self.reported)
+    }
+
+    /// The highest load that it is expected to have over the horizon, as of the sweep's time; none: nothing is known.
+    pub fn highest(&self) -> Option<f64> {
+        self.highest
     }
 
     /// Probability that it is overloaded at a step, as of the sweep's time.
@@ -216,18 +224,16 @@ impl NodeOutlook {
         if let Some(need) = leaves.filter(|at| *at <= now + STEPS[K - 1]) {
             return Some(Relief { need: need.max(now), legs: f64::INFINITY });
         }
-        let (expected, highest) = self.expected.zip(self.highest)?;
-        if highest <= self.limit || finite(self.per_leg) <= 0.0 {
-            return None;
-        }
-        let need = cautious(&expected, policy).exceeds(self.limit, now)?;
-        Some(Relief { need, legs: (highest - self.limit * policy.target) / self.per_leg })
+        let loads = cautious(&self.expected?, policy);
+        let need = loads.exceeds(self.limit, now)?;
+        let excess = loads.most() - self.limit * policy.target;
+        (finite(self.per_leg) > 0.0).then(|| Relief { need, legs: excess / self.per_leg })
     }
 }
 
 /// Loads that are not likely to be exceeded.
 fn cautious(expected: &[(f64, f64); K], policy: &Policy) -> Costs {
-    Costs(expected.map(|(mean, deviation)| mean + policy.caution * deviation))
+    Costs(expected.map(|(mean, off)| mean + policy.caution * off.min(MOST_CAUTION)))
 }
 
 /// A deviation grows with the root of the time ahead.

@@ -30,7 +30,9 @@ pub struct Policy {
     pub prior: PathPrior,
     /// A measured slack's weight halves with so much age.
     pub path_half_life: Duration,
-    /// Candidates that are looked at: so many of the nearest …
+    /// So many of the nearest nodes are within reach. Candidates are, of those of them that have room, …
+    pub reach: usize,
+    /// … so many of the nearest …
     pub near: usize,
     /// … and so many of the least loaded.
     pub least_loaded: usize,
@@ -63,7 +65,8 @@ pub struct Policy {
 
     /// A node that will be overloaded is relieved down to this share of its limit; nothing moves to one beyond it.
     pub target: f64,
-    /// So many standard deviations are added to a predicted load.
+    /// So many standard deviations are added to a predicted load where it is asked whether a node needs relief; of large
+    /// deviations, no more than of one of 0.05.
     pub caution: f64,
     /// Hand-offs that may begin at one node each second.
     pub rate: f64,
@@ -85,8 +88,9 @@ impl Default for Policy {
             access_correlation: 0.3,
             prior: PathPrior::default(),
             path_half_life: s(30),
+            reach: 24,
             near: 6,
-            least_loaded: 2,
+            least_loaded: 4,
             paired: 4,
             margin: 0.02,
             price: 0.5,
@@ -100,7 +104,7 @@ impl Default for Policy {
             refill: s(120),
             dwell: s(180),
             target: 0.93,
-            caution: 1.0,
+            caution: 0.5,
             rate: 20.0,
             concurrent: 500,
         }

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Least loaded nodes that are kept at hand: the ends of the list fill up during a sweep.
-const LEAST_LOADED_KEPT: usize = 16;
+const LEAST_LOADED_KEPT: usize = 8;
 /// One whose client does not move, after so many times as long.
 const STILL_LOOKS: u32 = 40;
 

@@ -52,7 +52,7 @@ fn m2_the_priority_of_a_module_decides_who_makes_room() {
     scene.session(edge(1));
     scene.policy.target = 0.999;
     // So much too high that one session is enough.
-    scene.climbs(1, 0.8803, 0.8805);
+    scene.climbs(1, 0.8903, 0.8905);
     let who = |scene: &mut Scene| scene.pass().moves.iter().map(|d| d.session).collect::<Vec<_>>();
     let priority = |n| Priority::new(n).unwrap();
     (scene.sessions[0].priority, scene.sessions[1].priority) = (priority(2), priority(8));
