@@ -6,7 +6,7 @@
 //!
 //! The past is kept at several resolutions, each four times as coarse as the one before and just as long.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use gibbon_media::MediaTime;
 
@@ -72,8 +72,8 @@ pub struct Load {
 #[derive(Debug, Clone, PartialEq)]
 struct Level {
     step: Duration,
-    /// Newest last.
-    past: VecDeque<f64>,
+    /// Newest last; at least the last [`KEPT`], once there are so many.
+    past: Vec<f64>,
     /// What will be the next step.
     coming: (f64, usize),
     /// Of each period.
@@ -81,6 +81,8 @@ struct Level {
     /// Of those that know of none: the trend goes on; all stays as it is; all is as it is in the mean.
     plain: [Score; 3],
     mean: f64,
+    /// The best period of those that are convincing.
+    best: Option<Season>,
 }
 
 /// How far off an expert was.
@@ -150,7 +152,7 @@ impl Load {
             _ => {}
         }
         for _ in 0..steps {
-            let last = self.levels[0].past.back().copied().unwrap_or(0.0);
+            let last = self.levels[0].past.last().copied().unwrap_or(0.0);
             let (sum, count) = std::mem::take(&mut self.within);
             let load = if count == 0 { last } else { sum / f64::from(count) };
             self.at = self.at + self.finest;
@@ -179,7 +181,8 @@ impl Load {
 
     /// The most convincing period of all resolutions.
     fn find_season(&self) -> Option<Season> {
-        let seasons = self.levels.iter().enumerate().filter_map(|(n, level)| level.season(n));
+        let levels = self.levels.iter().enumerate();
+        let seasons = levels.filter_map(|(level, at)| Some(Season { level, ..at.best? }));
         seasons.min_by(|a, b| a.gain.total_cmp(&b.gain))
     }
 
@@ -234,7 +237,7 @@ impl Load {
 /// A period that is there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Season {
-    /// Its resolution.
+    /// Its resolution, once that is known among the others.
     level: usize,
     /// Its steps.
     lag: usize,
@@ -247,21 +250,24 @@ impl Level {
     fn new(step: Duration) -> Self {
         Self {
             step,
-            past: VecDeque::new(),
+            past: Vec::new(),
             coming: (0.0, 0),
             experts: vec![Score::default(); LAGS.count()],
             plain: Default::default(),
             mean: 0.0,
+            best: None,
         }
     }
 
     /// Takes the next step. Returns that of the next coarser resolution, once it is whole.
     fn take(&mut self, load: f64) -> Option<f64> {
         self.score(load);
-        if self.past.len() == KEPT {
-            self.past.pop_front();
+        // Given up many at a time, so that it is done rarely.
+        if self.past.len() == 2 * KEPT {
+            self.past.drain(..KEPT);
         }
-        self.past.push_back(load);
+        self.past.push(load);
+        self.best = self.find_best();
         self.coming = (self.coming.0 + load, self.coming.1 + 1);
         (self.coming.1 == COARSER).then(|| {
             let (sum, count) = std::mem::take(&mut self.coming);
@@ -293,7 +299,7 @@ impl Level {
     }
 
     /// The best period of those that are convincing.
-    fn season(&self, level: usize) -> Option<Season> {
+    fn find_best(&self) -> Option<Season> {
         let long_enough = |(n, lag): (usize, usize)| {
             let score = self.experts[n];
             (score.scored as f64 >= SCORED_FOR * lag as f64).then_some((lag, score.square))
@@ -302,7 +308,7 @@ impl Level {
         let (lag, square) = scored.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         let plain = self.plain.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
         let gain = (square / plain.max(f64::MIN_POSITIVE)).sqrt();
-        (gain < CONVINCING).then_some(Season { level, lag, square, gain })
+        (gain < CONVINCING).then_some(Season { level: 0, lag, square, gain })
     }
 
     /// What was one period before `ahead` of now, and half of what is otherwise than one period ago.
