@@ -190,7 +190,10 @@ impl Load {
     fn recurring(&self, ahead: Duration) -> Option<Forecast> {
         let season = self.season?;
         let level = &self.levels[season.level];
-        let load = level.periodic(season.lag, ahead)?;
+        // A step is of the time around its middle, and what has come after the newest is not in it yet.
+        let finer = self.levels[..season.level].iter();
+        let pending: Duration = finer.map(|finer| finer.step * finer.coming.1 as u32).sum();
+        let load = level.periodic(season.lag, ahead + pending + level.step / 2)?;
         let period = level.step * season.lag as u32;
         Some(Forecast { load, deviation: season.square.sqrt(), period: Some(period) })
     }
@@ -311,12 +314,12 @@ impl Level {
         (gain < CONVINCING).then_some(Season { level: 0, lag, square, gain })
     }
 
-    /// What was one period before `ahead` of now, and half of what is otherwise than one period ago.
+    /// What was one period before `ahead` of the newest step, and half of what is otherwise than one period ago.
     fn periodic(&self, lag: usize, ahead: Duration) -> Option<f64> {
         let ahead = ahead.as_secs_f64() / self.step.as_secs_f64();
         let phase = ahead.rem_euclid(lag as f64);
         let (whole, part) = (phase.floor(), phase.fract());
-        // The newest step is that of now: `lag + 1` steps back is the same time one period ago.
+        // `lag + 1` steps back is the same time as that of the newest step, one period ago.
         let at = |steps: f64| self.ago((lag as f64 - steps).max(0.0) as usize + 1);
         let (from, to) = (at(whole)?, at(whole + 1.0)?);
         let otherwise = self.ago(1)? - self.ago(lag + 1)?;
@@ -435,6 +438,21 @@ mod tests {
         told(&mut load, 0..2500, peaks(1000.0));
         let peak = load.forecast(at(2700));
         assert!((peak.load - 0.9).abs() < 0.1 && peak.period.is_some(), "{peak:?}");
+    }
+
+    #[test]
+    fn a_steep_rise_is_foreseen_for_when_it_comes() {
+        for (period, within) in [(300u64, 3), (1800, 16), (3600, 16)] {
+            let rises = |t: f64| if t as u64 % period < period / 2 { 0.2 } else { 0.8 };
+            for before in [7, 20, 41, 60] {
+                let third = 2 * period + period / 2;
+                let mut load = Load::begin(START);
+                told(&mut load, 0..third - before, rises);
+                let half = |ahead: &u64| load.forecast(at(third - before + ahead)).load > 0.5;
+                let crosses = (0..90).find(half).unwrap_or(90);
+                assert!(crosses.abs_diff(before) <= within, "{period} s: {crosses}, not {before}");
+            }
+        }
     }
 
     #[test]
