@@ -53,7 +53,7 @@ fn a_hundred_thousand_sessions_on_five_hundred_edges() {
     let first = timed("all for the first time", &mut scene);
     let calm = timed("all calm", &mut scene);
     println!("{:.1} ns for each calm session", calm * 1e6 / f64::from(SESSIONS));
-    (0..50).for_each(|n| scene.climbs(n * 10, 0.85, 1.0));
+    (0..50).for_each(|n| scene.climbs(n * 10, 0.89, 1.0));
     let busy = timed("50 edges will be overloaded", &mut scene);
     (0..10).for_each(|n| scene.nodes[n * 50 + 5].leaves_at = Some(at(10)));
     let leaving = timed("and 10 leave", &mut scene);
@@ -87,7 +87,7 @@ fn one_changed_session() {
     (0..20_000).for_each(|n| load.update(at(5 * n), 0.5 + 0.3 * ((n % 360) as f64 / 60.0).sin()));
     println!("one report of load: {:.2} µs", (cpu_ms() - cpu) * 1000.0 / 20_000.0);
     let cpu = cpu_ms();
-    (0..1000).for_each(|n| scene.nodes[n % 500].expect(0.5, &load, at(100_000)));
-    println!("the outlook of one node: {:.2} µs", (cpu_ms() - cpu));
+    (0..10_000).for_each(|n| scene.nodes[n % 500].expect(0.5, &load, at(100_000)));
+    println!("the outlook of one node: {:.2} µs", (cpu_ms() - cpu) / 10.0);
     assert!(took < 1.0, "{took} ms");
 }
