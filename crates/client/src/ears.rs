@@ -35,7 +35,7 @@ struct Ear {
     path: (u64, u64),
 }
 
-/// How many datagrams have come over a connection.
+/// What has come over a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
     /// The edge at its other end.
@@ -44,6 +44,10 @@ pub struct Counted {
     pub connection: u64,
     /// Since it was opened.
     pub datagrams: u64,
+    /// In them.
+    pub bytes: u64,
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
 }
 
 impl Ears {
@@ -53,7 +57,7 @@ impl Ears {
         self.edges.retain(|edge, ear| {
             counted.iter().any(|c| c.edge == *edge && c.connection == ear.connection)
         });
-        for Counted { edge, connection, datagrams } in counted {
+        for Counted { edge, connection, datagrams, .. } in counted {
             let fresh = Ear {
                 connection,
                 datagrams,
@@ -140,7 +144,7 @@ mod tests {
     }
 
     fn counted(connection: u64, datagrams: u64) -> Vec<Counted> {
-        vec![Counted { edge: edge(), connection, datagrams }]
+        vec![Counted { edge: edge(), connection, datagrams, bytes: 0, rtt: ms(0) }]
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gibbon_control::session::{ClientReport, FromViewer, ToViewer};
+use gibbon_control::{
+    session::{ClientReport, FromViewer, ToViewer},
+    telemetry::ClientTelemetry,
+};
 use gibbon_media::{Description, Frame, GroupHeader, GroupId, NodeId, Role, StreamName};
 use gibbon_net::{
     Endpoint, Identity, close, message,
@@ -95,6 +98,8 @@ pub struct Edges {
     shared: Arc<Shared>,
     legs: HashMap<LegId, Leg>,
     serial: u64,
+    /// Counts what was told over one connection only.
+    turn: usize,
 }
 
 struct Leg {
@@ -135,7 +140,7 @@ impl Edges {
             places: Mutex::default(),
             serial: AtomicU64::new(0),
         });
-        (Self { shared, legs: HashMap::new(), serial: 0 }, receiver)
+        (Self { shared, legs: HashMap::new(), serial: 0, turn: 0 }, receiver)
     }
 
     /// Where an edge is reached.
@@ -184,11 +189,19 @@ impl Edges {
         }
     }
 
-    /// Sends a report on every connection that is alive.
-    pub fn report(&self, report: &ClientReport) {
+    /// Sends a report on every connection that is alive, and what there is to tell beside it on one of them, another
+    /// one each time: it is worth less than its bytes, but must not depend on one edge.
+    pub fn report(&mut self, report: &ClientReport, telemetry: Option<ClientTelemetry>) {
         *lock(&self.shared.reported) = Some(report.clone());
-        for (_, connection) in self.shared.connections() {
-            connection.report(report.clone());
+        let connections: Vec<_> = self.shared.connections().collect();
+        self.turn = self.turn.wrapping_add(usize::from(telemetry.is_some()));
+        let turn = self.turn.checked_rem(connections.len());
+        for (at, (_, connection)) in connections.into_iter().enumerate() {
+            let told = telemetry.as_ref().filter(|_| turn == Some(at)).cloned();
+            connection.report(match told {
+                Some(told) => report.clone().with_telemetry(told),
+                None => report.clone(),
+            });
         }
     }
 
@@ -232,8 +245,9 @@ impl Edges {
     /// What has come over all connections.
     pub fn counted(&self) -> Vec<Counted> {
         let count = |(edge, connection): (NodeId, Arc<Connection>)| {
-            let datagrams = connection.link.connection().stats().udp_rx.datagrams;
-            Counted { edge, connection: connection.serial, datagrams }
+            let stats = connection.link.connection().stats();
+            let (datagrams, bytes) = (stats.udp_rx.datagrams, stats.udp_rx.bytes);
+            Counted { edge, connection: connection.serial, datagrams, bytes, rtt: stats.path.rtt }
         };
         self.shared.connections().filter(|(_, c)| c.has_session()).map(count).collect()
     }

@@ -44,6 +44,7 @@ use crate::{
     gaps::Gaps,
     happening::Happening,
     journal::Journal,
+    motion::Traveller,
     playing::Playing,
     seen::Seen,
     settings::Settings,
@@ -86,6 +87,8 @@ pub struct Engine<S> {
     /// The idle connection, where there is to be one.
     spare: Option<Spare>,
     watching: Watching,
+    /// Where we are, if that is to be told.
+    traveller: Option<Traveller>,
     idle: Idle,
     /// Edges that want to be left, and when they said so last.
     leaving: BTreeMap<NodeId, Duration>,
@@ -132,6 +135,7 @@ impl<S: Stage> Engine<S> {
         let served_by = ticket.edges.clone().map(|node| node.id);
         let (hands, actions) = Hands::new(served_by.clone(), standbys.clone());
         let keeps_spare = settings.spare && ticket.placement == Placement::Together;
+        let traveller = settings.journey.clone().map(Traveller::new);
         let mut engine = Self {
             settings,
             started,
@@ -147,6 +151,7 @@ impl<S: Stage> Engine<S> {
             standbys,
             spare: keeps_spare.then(Spare::default),
             watching: Watching::default(),
+            traveller,
             idle: Idle::default(),
             leaving: BTreeMap::new(),
             tick_at: Duration::ZERO,
@@ -354,8 +359,12 @@ impl<S: Stage> Engine<S> {
         let attaching = self.hands.attaching(description).is_some_and(|(to, _)| *to == leg.edge);
         let duplicate = admission == Admission::Duplicate;
         self.journal.frame(at, description, attaching, duplicate);
+        let deadline = deadline.filter(|_| leading);
+        if let Some(deadline) = deadline {
+            self.watching.measure(&leg.edge, at, deadline);
+        }
         if let Some(watched) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
-            watched.arrived(at, deadline.filter(|_| leading));
+            watched.arrived(at, deadline);
         }
         self.judge(description, &leg.edge);
     }
@@ -369,6 +378,9 @@ impl<S: Stage> Engine<S> {
             let end = playing.catalog.grid(leg.description).end_of(header.group);
             let deadline = playing.merger.deadline_of(end);
             self.watching.arrived(leg.description, end);
+            if let Some(deadline) = deadline {
+                self.watching.measure(&leg.edge, at, deadline);
+            }
             if let Some(watched) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
                 watched.arrived(at, deadline);
             }
@@ -382,7 +394,9 @@ impl<S: Stage> Engine<S> {
         let whole = playing.arrivals.pictures_in_group(leg.description);
         let watched = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg && !l.ending);
         if let Some(watched) = watched.filter(|_| header.medium == Medium::Video) {
-            watched.lost(whole.saturating_sub(frames));
+            let lost = whole.saturating_sub(frames);
+            watched.lost(lost);
+            self.watching.paths.missed(&leg.edge, lost);
         }
     }
 
@@ -475,7 +489,6 @@ impl<S: Stage> Engine<S> {
 
     fn snapshot(&self, now: Duration) -> Snapshot {
         let playing = self.playing.as_ref();
-        let slack = |description| playing?.merger.slack(description);
         Snapshot {
             stream: self.stream.to_string(),
             session: self.session.to_string(),
@@ -484,15 +497,18 @@ impl<S: Stage> Engine<S> {
             attaching: Description::BOTH
                 .map(|d| self.hands.attaching(d).map(|(edge, _)| edge.clone())),
             without: self.idle.words(),
-            buffer_ms: Description::BOTH
-                .into_iter()
-                .filter_map(slack)
-                .map(|slack| slack.latest_us.max(0) as u64 / 1000)
-                .min(),
+            buffer_ms: self.buffer_ms(),
             latency_ms: playing.and_then(|playing| playing.latencies.last_ms()),
             stats: playing.map(|playing| playing.merger.stats()).unwrap_or_default(),
             caption: playing.and_then(|playing| Some(playing.caption.as_ref()?.text.clone())),
         }
+    }
+
+    /// Media that are there ahead of their deadline: of the description that has less.
+    fn buffer_ms(&self) -> Option<u64> {
+        let merger = &self.playing.as_ref()?.merger;
+        let slack = Description::BOTH.into_iter().filter_map(|d| merger.slack(d));
+        slack.map(|slack| slack.latest_us.max(0) as u64 / 1000).min()
     }
 
     async fn finish(mut self, failure: Option<String>) -> anyhow::Result<Played<S>> {

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use gibbon_control::telemetry::DeviceClass;
 use gibbon_mdc::Config;
 use gibbon_media::Description;
+
+use crate::motion::Journey;
 
 /// What the viewer asked for.
 #[derive(Debug, Clone)]
@@ -18,6 +21,10 @@ pub struct Settings {
     pub give_up_after: Duration,
     /// End after this much play; none: when told to.
     pub duration: Option<Duration>,
+    /// What kind of device this is, if the coordinator is to know.
+    pub device: Option<DeviceClass>,
+    /// Where the client is and goes, if the coordinator is to know.
+    pub journey: Option<Journey>,
 }
 
 impl Default for Settings {
@@ -29,6 +36,8 @@ impl Default for Settings {
             spare: true,
             give_up_after: Duration::from_secs(60),
             duration: None,
+            device: None,
+            journey: None,
         }
     }
 }

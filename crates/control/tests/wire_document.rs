@@ -67,6 +67,26 @@ fn every_json_example_is_read_and_written_as_it_stands() {
 }
 
 #[test]
+fn the_telemetry_of_the_examples_is_of_the_form_and_can_be() {
+    let mut told = 0;
+    for (_, json) in blocks("json").filter(|(name, _)| *name == "FromViewer") {
+        let FromViewer::Report(report) = serde_json::from_str(json).unwrap() else { continue };
+        let telemetry = report.telemetry().unwrap();
+        assert_eq!(serde_json::to_value(&telemetry).unwrap(), Value::Object(report.more), "{json}");
+        telemetry.paths.iter().for_each(|path| path.check().unwrap());
+        telemetry.motion.iter().for_each(|motion| motion.check().unwrap());
+        told += usize::from(!telemetry.is_empty());
+    }
+    assert_eq!(told, 2);
+    for (_, json) in blocks("json").filter(|(name, _)| *name == "FromNode") {
+        let FromNode::Report(report) = serde_json::from_str(json).unwrap() else { continue };
+        report.health.iter().for_each(|health| health.check().unwrap());
+        report.links.iter().for_each(|link| link.check().unwrap());
+        report.publishing.iter().for_each(|stream| stream.check().unwrap());
+    }
+}
+
+#[test]
 fn the_stream_of_the_example_has_the_name_that_its_chain_and_replica_give_it() {
     let examples = blocks("json").filter(|(name, _)| *name == "FromNode");
     let instances = examples.filter_map(|(_, json)| match serde_json::from_str(json).unwrap() {

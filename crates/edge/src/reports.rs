@@ -16,8 +16,13 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// A report has come, and is waiting.
+    /// A report has come, and is waiting. What the client says only now and then is not lost with the one that it
+    /// takes the place of.
     pub fn came(&mut self, report: ClientReport) {
+        let mut report = report.bounded();
+        if let Some(older) = self.waiting.take().filter(|_| report.more.is_empty()) {
+            report.more = older.more;
+        }
         self.waiting = Some(report);
     }
 
@@ -55,5 +60,21 @@ mod tests {
         assert_eq!(reports.due(now), Some(now + APART));
         assert_eq!(reports.pass(now + APART).unwrap().hands.revision, 99);
         assert_eq!(reports.due(now + APART), None);
+    }
+
+    #[test]
+    fn what_is_said_only_now_and_then_is_passed_on_with_the_report_that_follows_it() {
+        let report = |revision, more: &[&str]| {
+            let hands = Report { revision, legs: [None, None], order: None, answer: None };
+            let more = more.iter().map(|key| (key.to_string(), 1.into())).collect();
+            ClientReport { more, ..ClientReport::new(hands) }
+        };
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        reports.came(report(1, &["buffer_ms"]));
+        reports.came(report(2, &[]));
+        let passed = reports.pass(now).unwrap();
+        assert!(passed.hands.revision == 2 && passed.more.contains_key("buffer_ms"));
+        reports.came(report(3, &[]));
+        assert!(reports.pass(now).unwrap().more.is_empty(), "and only once");
     }
 }

@@ -9,13 +9,14 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use gibbon_client::{Engine, Played, Seen, Settings};
+use gibbon_client::{Engine, Journey, Played, Position, Seen, Settings, Tells, Track};
 use gibbon_control::{
     client::Portal,
     node::Location,
     portal::{DEFAULT_PORTAL, SessionRequest, SessionTicket},
     process::{self, Common, DEFAULT_LOG},
     services::{ServiceInfo, ServiceRequest},
+    telemetry::DeviceClass,
 };
 use gibbon_mdc::{Conceal, Config};
 use gibbon_media::{Description, NodeId, Placement, Priority, ServiceId, StreamName};
@@ -70,6 +71,22 @@ struct Options {
     /// Where this client is, as LATITUDE,LONGITUDE in degrees
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     location: Option<Location>,
+    /// Be where this GPS track was recorded, from its beginning on, in real time, and tell the coordinator where it
+    /// leads; at its end, stay there
+    #[arg(long, value_name = "FILE.gpx")]
+    track: Option<PathBuf>,
+    /// Follow the track so many times as fast as it was recorded
+    #[arg(long, default_value_t = 1.0, value_name = "TIMES", requires = "track")]
+    speed: f64,
+    /// Say that this is where the track leads; repeated, the last is the destination and those before are on the way
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, requires = "track")]
+    destination: Vec<Location>,
+    /// Tell positions only, and leave it to the coordinator to estimate where they lead
+    #[arg(long, requires = "track")]
+    positions_only: bool,
+    /// What kind of device this is: phone, tablet, computer, television or vehicle
+    #[arg(long, value_name = "KIND")]
+    device: Option<DeviceClass>,
     /// Stop after this many seconds of play [default: play until Ctrl-C]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     duration: Option<Duration>,
@@ -117,6 +134,7 @@ const EXAMPLES: &str = "Examples:
   gibbon-play live/bbb --placement together --priority 9
   gibbon-play live/bbb --service 'scale height=360 | grayscale' --location 52.5,13.4
   gibbon-play live/bbb --duration 20 --report report.json --timeline timeline.png
+  gibbon-play live/bbb --track media/tracks/around-visnjan-with-car.gpx --speed 4
 
 Exit code: 0 played, 1 nothing could be played, the service could not be built, all edges were lost or a file could not be written,
 2 wrong usage.";
@@ -152,16 +170,26 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let mut options: Options = process::parse()?;
+    let journey = journey(&options)?;
+    if let Some(journey) = &journey {
+        let start = journey.track.start();
+        let (latitude, longitude) = (start.latitude(), start.longitude());
+        options.location.get_or_insert(Location { latitude, longitude });
+    }
     if std::io::stderr().is_terminal() && options.common.log == DEFAULT_LOG {
         // The view says what happens; lines of log would cut through it.
         options.common.log = "warn".into();
     }
     options.common.start_logging()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(options, begun))
+    runtime.block_on(run(options, journey, begun))
 }
 
-async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
+async fn run(
+    mut options: Options,
+    journey: Option<Journey>,
+    begun: Instant,
+) -> anyhow::Result<ExitCode> {
     let monitor = options.common.monitor().await?;
     let endpoint = Endpoint::viewer(identity::read_authority(&options.ca).with_context(|| {
         "cannot read the network's certificate; name it with --ca, or run beside the coordinator's certs"
@@ -180,7 +208,8 @@ async fn run(mut options: Options, begun: Instant) -> anyhow::Result<ExitCode> {
     watched.show(&monitor);
     let theatre = Theatre::new(outputs(&options), View::new(), watched);
     let stream = options.stream.clone();
-    let engine = Engine::new(endpoint.clone(), stream, ticket, settings(&options), theatre);
+    let settings = Settings { journey, ..settings(&options) };
+    let engine = Engine::new(endpoint.clone(), stream, ticket, settings, theatre);
     let mut played = engine.play(process::stop_signal()).await?;
     endpoint.close(close::DONE, "the session is over").await;
     if let Some(seen) = &mut played.seen {
@@ -225,7 +254,23 @@ fn settings(options: &Options) -> Settings {
         spare: !options.no_spare,
         give_up_after: options.give_up_after,
         duration: options.duration,
+        device: options.device,
+        journey: None,
     }
+}
+
+/// Where the viewer is and goes, if that was said.
+fn journey(options: &Options) -> anyhow::Result<Option<Journey>> {
+    let Some(file) = &options.track else { return Ok(options.location.map(Journey::still)) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the track {}", file.display()))?;
+    let track = Track::from_gpx(&text).and_then(|track| track.faster(options.speed));
+    let route = options.destination.iter().map(|at| Position::new(at.latitude, at.longitude));
+    Ok(Some(Journey {
+        track: track.with_context(|| format!("cannot follow the track {}", file.display()))?,
+        route: route.collect(),
+        tells: if options.positions_only { Tells::Positions } else { Tells::Estimate },
+    }))
 }
 
 fn outputs(options: &Options) -> Outputs {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gibbon_control::{session::ClientReport, viewing::Viewing};
+use gibbon_control::{session::ClientReport, telemetry::ClientTelemetry, viewing::Viewing};
 use gibbon_handoff::{
     Report,
     client::{Action, Event as HandEvent, Note, Start as HandStart},
@@ -107,11 +107,16 @@ impl<S: Stage> Engine<S> {
     }
 
     pub(super) fn report(&mut self, hands: Report) {
+        self.report_with(hands, None);
+    }
+
+    pub(super) fn report_with(&mut self, hands: Report, telemetry: Option<ClientTelemetry>) {
         if let Some(answer) = &hands.answer {
             self.gaps.answered(self.now(), answer);
             self.trace_answer(answer);
         }
-        self.edges.report(&self.report_of(hands));
+        let report = self.report_of(hands);
+        self.edges.report(&report, telemetry);
     }
 
     /// How things stand, with what the viewer has seen.
@@ -128,7 +133,7 @@ impl<S: Stage> Engine<S> {
                 handoffs: self.gaps.list(now, playing.playout_delay()),
             })
         });
-        ClientReport { hands, complaints, viewing }
+        ClientReport { complaints, viewing, ..ClientReport::new(hands) }
     }
 
     /// What still comes from there is of no use.

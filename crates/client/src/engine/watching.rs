@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gibbon_control::telemetry::ClientTelemetry;
 use gibbon_handoff::{Reason, client::Event as HandEvent, watch::Verdict};
 use gibbon_media::{Description, MediaTime, NodeId};
 
@@ -11,6 +12,7 @@ use crate::{
     downlink::{self, Downlink, Seen, Step},
     ears::Ears,
     happening::Happening,
+    paths::Paths,
     spare::Change,
     stage::Stage,
 };
@@ -28,6 +30,7 @@ pub(super) struct Watching {
     pub ears: Ears,
     pub complaints: Complaints,
     pub downlink: Downlink,
+    pub paths: Paths,
     /// The newest media time of each description.
     newest: [MediaTime; 2],
     ticked: Duration,
@@ -41,6 +44,7 @@ impl Default for Watching {
             ears: Ears::default(),
             complaints: Complaints::default(),
             downlink: Downlink::new(Duration::ZERO),
+            paths: Paths::default(),
             newest: [MediaTime(0); 2],
             ticked: Duration::ZERO,
             slept: None,
@@ -53,6 +57,13 @@ impl Watching {
     pub fn arrived(&mut self, description: Description, time: MediaTime) {
         let newest = &mut self.newest[description.index()];
         *newest = time.max(*newest);
+    }
+
+    /// A frame came from an edge, for which there is a deadline. What the player slept through says nothing.
+    pub fn measure(&mut self, edge: &NodeId, at: Duration, deadline: Duration) {
+        if !self.is_sleepy() {
+            self.paths.arrived(edge, 1000.0 * (deadline.as_secs_f64() - at.as_secs_f64()));
+        }
     }
 
     /// The newest media time of a description that has come.
@@ -132,8 +143,23 @@ impl<S: Stage> Engine<S> {
 
     fn report_now(&mut self, now: Duration) {
         self.report_at = now + REPORT_EVERY;
-        let hands = self.hands.report();
-        self.report(hands);
+        let telemetry = self.telemetry(now);
+        self.report_with(self.hands.report(), telemetry);
+    }
+
+    /// What there is to tell of the paths and of where we are, if it was not told just now.
+    fn telemetry(&mut self, now: Duration) -> Option<ClientTelemetry> {
+        if self.watching.paths.age(now) < REPORT_EVERY {
+            return None;
+        }
+        let ears = &self.watching.ears;
+        let lost = |edge: &NodeId| ears.path_of(edge).1;
+        Some(ClientTelemetry {
+            paths: self.watching.paths.tell(now, self.edges.counted(), lost),
+            buffer_ms: self.buffer_ms(),
+            device: self.settings.device,
+            motion: self.traveller.as_mut().and_then(|traveller| traveller.tell(now)),
+        })
     }
 
     /// What an edge sees of the path to us.
