@@ -310,6 +310,7 @@ fn audience(scenario: &Scenario, ground: &Ground) -> anyhow::Result<Audience> {
         authority: ground.authority()?,
         settings,
         threads,
+        nice: scenario.sessions.nice,
         source,
         streams: streams.len(),
     })

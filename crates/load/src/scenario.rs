@@ -21,6 +21,9 @@ const MAX_PLAYERS: u32 = 16;
 /// Most nodes of one role.
 const MAX_NODES: u32 = 64;
 
+/// What gives way most.
+const MAX_NICE: u8 = 19;
+
 /// A scenario.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -162,6 +165,10 @@ pub struct Sessions {
     /// How far behind the live edge they play, in ms.
     #[serde(default = "second")]
     pub playout_delay_ms: u64,
+    /// How much the threads that play them, but for probes, give way to others on this machine, as of nice(1): from 0,
+    /// not at all, to 19. Where edges share the processor with them, that is as if they had their own.
+    #[serde(default)]
+    pub nice: u8,
 }
 
 /// Players that decode what they receive: real `gibbon-play` processes.
@@ -195,6 +202,7 @@ impl Scenario {
         );
         ensure!(!self.phase.is_empty(), "there is no [[phase]]");
         ensure!(!self.sessions.streams.is_empty(), "[sessions] names no streams");
+        ensure!(self.sessions.nice <= MAX_NICE, "[sessions]: nice is at most {MAX_NICE}");
         if let Some(network) = &self.network {
             network.check(self)?;
         }

@@ -69,6 +69,8 @@ pub struct Options {
     pub settings: Settings,
     /// Threads for all but the probes, at least one.
     pub threads: usize,
+    /// How much these give way to others on this machine, as of nice(1).
+    pub nice: u8,
     /// The stream that probes watch, for what edges add to its delay; a synthetic one.
     pub source: Option<Source>,
     /// How many streams are watched, by turns.
@@ -169,9 +171,11 @@ pub struct Ended {
     pub edge_delay: Histogram<u64>,
 }
 
-fn runtime(name: &str, threads: usize) -> anyhow::Result<Runtime> {
+fn runtime(name: &str, threads: usize, nice: u8) -> anyhow::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(threads).thread_name(name).enable_all();
+    // Of the calling thread, on Linux. Whoever may do nothing else may still give way.
+    builder.on_thread_start(move || _ = rustix::process::nice(nice.into()));
     builder.build().with_context(|| format!("cannot start {threads} threads"))
 }
 
@@ -179,7 +183,8 @@ impl Audience {
     /// Nobody yet.
     pub fn new(options: Options) -> anyhow::Result<Self> {
         let threads = options.threads.max(1);
-        let (crowd, probes) = (runtime("sessions", threads)?, runtime("probes", 1)?);
+        let (crowd, probes) =
+            (runtime("sessions", threads, options.nice)?, runtime("probes", 1, 0)?);
         let direct = options.source.map(|source| Direct::follow(&probes, source)).transpose()?;
         let shared = Arc::new(Shared {
             portal: options.portal,
