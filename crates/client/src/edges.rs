@@ -193,7 +193,8 @@ impl Edges {
     /// one each time: it is worth less than its bytes, but must not depend on one edge.
     pub fn report(&mut self, report: &ClientReport, telemetry: Option<ClientTelemetry>) {
         *lock(&self.shared.reported) = Some(report.clone());
-        let connections: Vec<_> = self.shared.connections().collect();
+        let alive = self.shared.connections().filter(|(_, connection)| connection.has_session());
+        let connections: Vec<_> = alive.collect();
         self.turn = self.turn.wrapping_add(usize::from(telemetry.is_some()));
         let turn = self.turn.checked_rem(connections.len());
         for (at, (_, connection)) in connections.into_iter().enumerate() {

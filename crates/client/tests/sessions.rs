@@ -13,8 +13,13 @@ use std::{
 };
 
 use edge::{Edge, PAYLOAD, id, ticket};
-use gibbon_client::{Arrival, Blind, Engine, Happening, Played, Settings, Stage};
-use gibbon_control::portal::SessionTicket;
+use gibbon_client::{
+    Arrival, Blind, Engine, Happening, Journey, Played, Position, Settings, Stage, Tells, Track,
+};
+use gibbon_control::{
+    portal::SessionTicket,
+    telemetry::{DeviceClass, MotionReport},
+};
 use gibbon_handoff::client::Note;
 use gibbon_mdc::{Candidate, Config, Merger, Shown};
 use gibbon_net::{Certificates, Endpoint, Viewers, close};
@@ -173,4 +178,45 @@ async fn payload_is_kept_for_those_who_want_it_and_all_see_the_same() {
         assert_eq!(bytes % PAYLOAD.len() as u64, 0);
         assert!(bytes >= 2 * 37 * PAYLOAD.len() as u64, "{bytes}");
     }
+}
+
+#[tokio::test]
+async fn paths_and_positions_are_told_once_a_second_over_one_connection_and_then_over_another() {
+    let network = network();
+    let edges = ["edge-a", "edge-b"].map(|name| Edge::start(&network.certificates, name));
+    let endpoint = network.viewer();
+    let start = Position::new(45.27, 13.71);
+    let journey =
+        Journey { track: Track::still(start), route: Vec::new(), tells: Tells::Positions };
+    let settings = Settings {
+        duration: Some(Duration::from_secs(6)),
+        device: Some(DeviceClass::Phone),
+        journey: Some(journey),
+        ..settings()
+    };
+    // The first serves both descriptions, the second is connected to for when it is lost.
+    let ticket = ticket(&edges[0], &[&edges[1]]);
+    let engine = Engine::new(endpoint, "live/test".parse().unwrap(), ticket, settings, Blind);
+    soon("the session ends", engine.play(std::future::pending())).await.unwrap();
+    let told = edges.each_ref().map(|edge| {
+        let reports = edge.reports.lock().unwrap();
+        let told = reports.iter().map(|report| report.telemetry().unwrap());
+        told.filter(|told| !told.is_empty()).collect::<Vec<_>>()
+    });
+    let times = told.each_ref().map(Vec::len);
+    assert!((3..=7).contains(&times.iter().sum::<usize>()), "{told:?}");
+    assert!(times.iter().all(|times| *times >= 1), "{told:?}");
+    let paths = told.iter().flatten().flat_map(|told| &told.paths);
+    paths.clone().for_each(|path| path.check().unwrap());
+    let fed = paths.clone().find(|path| path.slack.is_some()).unwrap();
+    let slack = fed.slack.unwrap();
+    assert!(fed.edge == id("edge-a") && fed.kbps > 0 && fed.rtt_ms > 0.0, "{fed:?}");
+    assert!((200.0..=701.0).contains(&slack.mean_ms) && slack.missed == 0.0, "{slack:?}");
+    let idle = paths.clone().find(|path| path.edge == id("edge-b")).unwrap();
+    assert_eq!(idle.slack, None);
+    let motions: Vec<_> = told.iter().flatten().filter_map(|told| told.motion.as_ref()).collect();
+    assert_eq!(motions.len(), 1, "it stays, and that is no news");
+    let MotionReport::At { latitude, .. } = motions[0] else { panic!("{motions:?}") };
+    assert_eq!(*latitude, 45.27);
+    assert!(told.iter().flatten().all(|told| told.device == Some(DeviceClass::Phone)));
 }

@@ -149,13 +149,14 @@ impl<S: Stage> Engine<S> {
 
     /// What there is to tell of the paths and of where we are, if it was not told just now.
     fn telemetry(&mut self, now: Duration) -> Option<ClientTelemetry> {
-        if self.watching.paths.age(now) < REPORT_EVERY {
+        let counted = self.edges.counted();
+        if self.watching.paths.age(now) < REPORT_EVERY || counted.is_empty() {
             return None;
         }
         let ears = &self.watching.ears;
         let lost = |edge: &NodeId| ears.path_of(edge).1;
         Some(ClientTelemetry {
-            paths: self.watching.paths.tell(now, self.edges.counted(), lost),
+            paths: self.watching.paths.tell(now, counted, lost),
             buffer_ms: self.buffer_ms(),
             device: self.settings.device,
             motion: self.traveller.as_mut().and_then(|traveller| traveller.tell(now)),

@@ -1,13 +1,17 @@
 //! A scripted edge that serves one synthetic stream, in real time, to whoever asks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::{BufMut, BytesMut};
 use gibbon_control::{
     node::NodeAddress,
     portal::SessionTicket,
     process,
-    session::{FromViewer, ToViewer},
+    session::{ClientReport, FromViewer, ToViewer},
 };
 use gibbon_media::{
     Catalog, Codec, Description, FrameFlags, FrameNumber, FrameRate, GroupHeader, GroupId,
@@ -50,19 +54,26 @@ pub struct Edge {
     id: NodeId,
     address: SocketAddr,
     endpoint: Endpoint,
+    /// All that clients reported.
+    pub reports: Reports,
 }
+
+pub type Reports = Arc<Mutex<Vec<ClientReport>>>;
 
 impl Edge {
     pub fn start(certificates: &Certificates, name: &str) -> Self {
         let identity = Identity { id: id(name), role: Role::Edge };
         let endpoint = Endpoint::node(certificates, &identity, ([127, 0, 0, 1], 0).into()).unwrap();
         let (address, accepting) = (endpoint.local_address().unwrap(), endpoint.clone());
+        let reports = Reports::default();
+        let noted = reports.clone();
         tokio::spawn(async move {
             while let Some(incoming) = accepting.accept().await {
-                tokio::spawn(async move { serve(incoming.await.unwrap()).await });
+                let noted = noted.clone();
+                tokio::spawn(async move { serve(incoming.await.unwrap(), noted).await });
             }
         });
-        Self { id: id(name), address, endpoint }
+        Self { id: id(name), address, endpoint, reports }
     }
 
     /// Is gone.
@@ -86,22 +97,27 @@ pub fn ticket(edge: &Edge, standbys: &[&Edge]) -> SessionTicket {
     }
 }
 
-async fn serve(connection: quinn::Connection) {
+async fn serve(connection: quinn::Connection, reports: Reports) {
     while let Ok((send, recv)) = connection.accept_bi().await {
         let (kind, sender, receiver) = message::accept(send, recv).await.unwrap();
         match kind {
-            StreamKind::Session => drop(tokio::spawn(session(sender, receiver))),
+            StreamKind::Session => {
+                drop(tokio::spawn(session(sender, receiver, reports.clone())));
+            }
             _ => drop(tokio::spawn(leg(connection.clone(), sender, receiver))),
         }
     }
 }
 
-async fn session(mut sender: Sender, mut receiver: Receiver) {
+async fn session(mut sender: Sender, mut receiver: Receiver, reports: Reports) {
     while let Ok(Some(said)) = receiver.receive_json().await {
         let answer = match said {
             FromViewer::Hello { .. } => ToViewer::Welcome,
             FromViewer::Bye => ToViewer::Bye,
-            FromViewer::Report(_) => continue,
+            FromViewer::Report(report) => {
+                reports.lock().unwrap().push(report);
+                continue;
+            }
         };
         sender.send_json(&answer).await.unwrap();
     }

@@ -32,7 +32,7 @@ use gibbon_net::{
     subscribe::{Event, Link, SubscribeError, Subscription},
     wire::{MediaSet, Rejected, Start, StreamKind, Subscribe},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -410,6 +410,11 @@ impl Viewer {
 
     /// Reports where its legs are.
     pub async fn reports(&mut self, zero: Option<&str>, one: Option<&str>) {
+        self.tells(zero, one, Map::new()).await;
+    }
+
+    /// The same, with more that an edge does not know.
+    pub async fn tells(&mut self, zero: Option<&str>, one: Option<&str>, more: Map<String, Value>) {
         self.revision += 1;
         let hands = Report {
             revision: self.revision,
@@ -417,7 +422,7 @@ impl Viewer {
             order: None,
             answer: None,
         };
-        let report = FromViewer::Report(ClientReport::new(hands));
+        let report = FromViewer::Report(ClientReport { more, ..ClientReport::new(hands) });
         self.session.send_json(&report).await.unwrap();
     }
 
