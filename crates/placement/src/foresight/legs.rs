@@ -202,11 +202,10 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Slack by distance, its deviation, and the round-trip time, at a step, in ms.
+    /// Slack by distance, its deviation, and the round-trip time, at a step, in ms; the stream's own lag not counted.
     fn expected_ms(&self, session: &Session, node: NodeIndex, k: usize) -> (f64, f64, f64) {
         let outlook = &self.nodes[node.at()];
         let prior: &PathPrior = outlook.prior.as_ref().unwrap_or(&self.policy.prior);
-        let feed = self.feed(session, node);
         let client = session.whereabouts().at(k, self.now);
         let (rtt, deviation) = match client.zip(outlook.position) {
             None => (UNKNOWN_RTT_MS, UNKNOWN_DEVIATION_MS),
@@ -217,7 +216,7 @@ impl<'a> View<'a> {
             }
         };
         let queue = if outlook.queue_ms.is_finite() { outlook.queue_ms.max(0.0) } else { 0.0 };
-        let late = WAYS * rtt + queue + feed.lag_ms_in(SECONDS[k]);
+        let late = WAYS * rtt + queue;
         (session.playout_ms - late, WAYS * deviation, rtt)
     }
 
@@ -229,7 +228,7 @@ impl<'a> View<'a> {
     pub(super) fn way(&self, session: &Session, node: NodeIndex, common: f64, count: Count) -> Way {
         let outlook = &self.nodes[node.at()];
         let feed = self.feed(session, node);
-        let moves = session.whereabouts().moves() || feed.lag_grows_ms != 0.0;
+        let moves = session.whereabouts().moves();
         let first = self.expected_ms(session, node, 0);
         let by_length: [_; K] = std::array::from_fn(|k| match moves && k > 0 {
             true => self.expected_ms(session, node, k),
@@ -247,9 +246,17 @@ impl<'a> View<'a> {
                 None => unmeasured,
                 Some((weight, ahead)) => {
                     let (slack, deviation) = ahead[k];
-                    blend((slack + expected - first.0, deviation), unmeasured, *weight)
+                    let by_trend = slack - ahead[0].0;
+                    let by_way = expected - first.0;
+                    // A path that gets worse because its client moves away does so once.
+                    let change = match by_trend < 0.0 && by_way < 0.0 {
+                        true => by_trend.min(by_way),
+                        false => by_trend + by_way,
+                    };
+                    blend((ahead[0].0 + change, deviation), unmeasured, *weight)
                 }
             };
+            let slack_ms = slack_ms - feed.lag_ms_in(SECONDS[k]);
             Path { slack_ms, deviation_ms, failure: missed }
         };
         let all = count == Count::All;

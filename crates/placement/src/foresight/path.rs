@@ -76,7 +76,8 @@ impl PathPrior {
 pub struct Sample {
     /// When.
     pub at: MediaTime,
-    /// Mean slack of frames, in ms; below zero they come late.
+    /// Mean slack of frames, in ms; below zero they come late. Of the path alone: what the stream lags already where it
+    /// comes from ([`Feed`](super::Feed)) is added to what was measured.
     pub slack_ms: f64,
     /// Its standard deviation, in ms.
     pub deviation_ms: f64,
