@@ -6,6 +6,7 @@ pub mod progress;
 pub mod run;
 pub mod scenario;
 pub mod sessions;
+pub mod sim;
 pub mod source;
 pub mod stamp;
 pub mod summary;

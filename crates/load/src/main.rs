@@ -8,7 +8,7 @@ use gibbon_control::process::{self, Common, DEFAULT_LOG};
 use gibbon_load::{
     run,
     scenario::{SHIPPED, Scenario, Shipped},
-    source, yardstick,
+    sim, source, yardstick,
 };
 
 /// Puts a Gibbon network under load, hurts it, and says what its viewers saw.
@@ -30,6 +30,8 @@ enum Command {
         /// The one to print
         name: Option<String>,
     },
+    /// Play a day of viewers in virtual time, under one hand-off policy after another
+    Sim(sim::Options),
     /// Publish synthetic streams, as an origin does, without media and without coding
     Source(Box<source::Options>),
     /// What a delivered frame costs, beside the plainest sender that quinn allows
@@ -41,6 +43,7 @@ const EXAMPLES: &str = "Examples:
   gibbon-load run smoke --html smoke.html
   gibbon-load scenarios handoff-storm > my.toml
   gibbon-load run my.toml --json my.json --fail-if 'frozen>0'
+  gibbon-load sim season --html season.html
   gibbon-load yardstick compare --pairs 3";
 
 /// What is logged while a scenario is played, unless told otherwise: its progress is shown by other means.
@@ -59,6 +62,7 @@ fn start() -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(options) => run::run(*options),
         Command::Scenarios { name } => scenarios(name.as_deref()),
+        Command::Sim(options) => sim::run(options),
         Command::Source(options) => source::run(*options, &common),
         Command::Yardstick(command) => yardstick::run(command),
     }

@@ -125,7 +125,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write(file: &PathBuf, text: &str) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 

@@ -77,6 +77,16 @@ impl Name {
     }
 }
 
+impl std::str::FromStr for Name {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let named = Name::ALL.into_iter().find(|name| name.as_str() == word);
+        let words = || Name::ALL.map(Name::as_str).join(", ");
+        named.ok_or_else(|| format!("there is no policy {word}: they are {}", words()))
+    }
+}
+
 /// How a scenario is played.
 pub struct Options<'a> {
     /// What everything is drawn by.

@@ -261,7 +261,8 @@ impl Scenario {
         self
     }
 
-    fn check(&self) -> Result<(), Invalid> {
+    /// Whether it can be played.
+    pub fn check(&self) -> Result<(), Invalid> {
         let good = |is: bool, what| if is { Ok(()) } else { Err(Invalid::Bounds(what)) };
         let share = |x: f64| (0.0..=1.0).contains(&x);
         good((1..=86_400 * 7).contains(&self.duration_s), "duration_s is 1 to a week")?;

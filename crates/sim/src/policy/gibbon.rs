@@ -30,8 +30,6 @@ const DISTORTIONS: Distortions = Distortions { central: 5.7, side: [22.0, 22.0],
 const WAYS: f64 = 1.5;
 /// Hand-offs of 3.3 s, 40 at once.
 const RATE: f64 = 12.0;
-/// Where a part of a city is crowded, the nearest few edges all are; and the least loaded ones of all are elsewhere.
-const NEAR: usize = 12;
 /// What a position is off by, in m.
 const ACCURACY_M: f64 = 8.0;
 /// Clients tell of paths that are as ever too, but that changes nothing: only those to edges whose paths are, were or will
@@ -134,8 +132,6 @@ impl Gibbon {
         let rules = foresight::Policy {
             prior,
             rate: RATE,
-            near: NEAR,
-            least_loaded: 0,
             period: Duration::from_secs(REPORTS_S.into()),
             concurrent: day.world.sites.len().max(500),
             ..foresight::Policy::default()
@@ -187,44 +183,54 @@ impl Gibbon {
     /// Load is viewers times rates, and other work. Both factors are foreseen by themselves: a programme's rate is the same
     /// at every edge, whoever is moved where.
     fn foresee_loads(&mut self, view: &View<'_>, reported: MediaTime) {
-        for (n, outlook) in self.nodes.iter_mut().enumerate() {
+        for n in 0..self.nodes.len() {
             let (edge, seen) = (n as Edge, &view.seen[n]);
             let capacity = f64::from(view.day.world.sites[n].capacity);
-            outlook.up = seen.up;
-            outlook.reported = reported;
-            outlook.leaves_at = seen.leaves_s.map(Day::time);
-            let prior = |penalty: f64| PathPrior {
-                base_ms: self.rules.prior.base_ms + penalty / WAYS,
-                ..self.rules.prior
-            };
-            outlook.prior = (seen.penalty_ms > 0.0).then(|| prior(f64::from(seen.penalty_ms)));
-            let now = f64::from(crowd(view, edge));
-            let crowds = match &self.foreseen {
-                Foreseen::Predicted => {
-                    self.crowds[n].update(reported, now);
-                    changes(&self.crowds[n], now, reported)
-                }
-                Foreseen::Known(crowds) => {
-                    let at = |k: usize| {
-                        f64::from(crowds.at(n, view.reported_s + STEPS[k].as_secs() as u32))
-                    };
-                    std::array::from_fn(|k| (now + at(k) - at(0), 0.0))
-                }
-            };
-            // Whoever comes or goes takes a mean rate.
-            let mut loads = crowds
-                .map(|(viewers, deviation)| (f64::from(seen.other) + viewers - now, deviation));
+            // Whoever comes takes a mean rate.
+            let mut loads = self.newcomers(view, edge, reported);
             for (programme, viewers) in view.stage.audience(edge) {
                 for (load, (rate, deviation)) in loads.iter_mut().zip(self.ahead[programme]) {
                     let viewers = f64::from(viewers);
                     *load = (load.0 + viewers * rate, load.1.hypot(viewers * deviation));
                 }
             }
+            let prior = PathPrior {
+                base_ms: self.rules.prior.base_ms + f64::from(seen.penalty_ms) / WAYS,
+                ..self.rules.prior
+            };
+            let outlook = &mut self.nodes[n];
+            outlook.up = seen.up;
+            outlook.reported = reported;
+            outlook.leaves_at = seen.leaves_s.map(Day::time);
+            outlook.prior = (seen.penalty_ms > 0.0).then_some(prior);
             outlook.load = loads.map(|(load, deviation)| Forecast {
-                load: load.max(0.0) / capacity,
+                load: (load + f64::from(seen.other)).max(0.0) / capacity,
                 deviation: deviation / capacity,
                 period: None,
             });
+        }
+    }
+
+    /// By how many an edge's viewers, and other work as so many, will be more or less. It is this coordinator that places
+    /// newcomers: not beyond what it lets an edge be filled to.
+    fn newcomers(&mut self, view: &View<'_>, edge: Edge, reported: MediaTime) -> [(f64, f64); K] {
+        let n = usize::from(edge);
+        match &self.foreseen {
+            Foreseen::Predicted => {
+                let now = f64::from(crowd(view, edge));
+                self.crowds[n].update(reported, now);
+                let filled = f64::from(view.stage.viewers(edge).max(view.seen[n].load));
+                let admitted =
+                    view.day.scenario.admit * f64::from(view.day.world.sites[n].capacity);
+                let room = (admitted - filled).max(0.0);
+                changes(&self.crowds[n], now, reported)
+                    .map(|(then, deviation)| ((then - now).min(room), deviation))
+            }
+            Foreseen::Known(crowds) => {
+                let at =
+                    |k: usize| f64::from(crowds.at(n, view.reported_s + STEPS[k].as_secs() as u32));
+                std::array::from_fn(|k| (at(k) - at(0), 0.0))
+            }
         }
     }
 
