@@ -19,6 +19,8 @@ use crate::track::Track;
 const AHEAD: [u64; 8] = [0, 5, 10, 20, 30, 45, 60, 90];
 /// What was told is told again after this, though nothing has changed: the coordinator may have been away.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Where the client was so long ago says nothing of where it is.
+const OLDEST: Duration = Duration::from_secs(60);
 /// A device that stands still goes on to say where this often.
 const STANDS_EVERY: Duration = Duration::from_secs(5);
 /// How good a position of a track is.
@@ -99,7 +101,8 @@ impl Traveller {
     pub fn tell(&mut self, now: Duration) -> Option<MotionReport> {
         self.go_on(now);
         let again = self.told.is_none_or(|told| now.saturating_sub(told) >= AGAIN_AFTER);
-        if !self.news && !again {
+        let known = self.last.is_some_and(|last| time(now).since(last.at) <= OLDEST);
+        if !known || !self.news && !again {
             return None;
         }
         (self.told, self.news) = (Some(now), false);
@@ -308,6 +311,18 @@ mod tests {
             panic!("{report:?}")
         };
         assert_eq!((latitude, accuracy_m, age_ms), (48.14, STATED_ACCURACY, 0));
+    }
+
+    #[test]
+    fn where_it_was_a_while_ago_is_not_told() {
+        let at =
+            |seconds| Waypoint { after: SECOND * seconds, position: Position::new(45.0, 14.0) };
+        let track = Track::of(vec![at(0), at(300)]);
+        for tells in [Tells::Positions, Tells::Estimate] {
+            let times: Vec<_> =
+                told(journey(&track, Vec::new(), tells)).map(|(now, _)| now.as_secs()).collect();
+            assert_eq!(times, [0, 10, 20, 30, 40, 50, 60, 300]);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Waypoint {
 #[derive(Debug, thiserror::Error)]
 pub enum BadTrack {
     /// It is not XML.
-    #[error("it is not GPX: {0}")]
+    #[error("it is not GPX")]
     Xml(#[from] roxmltree::Error),
     /// There is nothing to follow.
     #[error("it has no track points with a place and a time")]
