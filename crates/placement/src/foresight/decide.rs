@@ -91,8 +91,8 @@ impl Alternative {
 
 /// Of the alternatives the one that gains most, if it gains enough, when it is time.
 ///
-/// A move must be allowed by the session's pace, and gain more than its price, which doubles with each recent move;
-/// not if it is forced. The *need* is when staying first costs more by the margin; it is acted on when the hand-off, were it
+/// A move must be allowed by the session's pace, gain more than its price, which doubles with each recent move, and
+/// spare a good part of what staying costs; not if it is forced. The *need* is when staying first costs more by the margin; it is acted on when the hand-off, were it
 /// begun at the next look, would come too late.
 pub fn weigh(
     staying: &Staying,
@@ -116,7 +116,9 @@ pub fn weigh(
     let Some(need) = staying.costs.excess(&best.costs).exceeds(policy.margin, now) else {
         return stay;
     };
-    let worth = if staying.forced { gain(best) > 0.0 } else { net(best) > 0.0 };
+    // Where all is as bad everywhere else, moving does not help.
+    let helps = gain(best) > policy.helps * staying.costs.area();
+    let worth = if staying.forced { gain(best) > 0.0 } else { helps && net(best) > 0.0 };
     if !worth {
         return stay;
     }

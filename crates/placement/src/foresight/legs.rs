@@ -317,7 +317,11 @@ impl<'a> View<'a> {
             if one_domain { a.domain.max(b.domain) } else { 0.0 },
             if one_feed { a.feed[k].max(b.feed[k]) } else { 0.0 },
         );
-        let correlation = self.policy.access_correlation;
+        // What the stream lags takes slack from both alike.
+        let lag = |way: &Way| self.feed(session, way.node).lag_ms_in(SECONDS[k]);
+        let alike = (lag(a).min(lag(b)) / session.playout_ms.max(1.0)).clamp(0.0, 1.0);
+        let own = self.policy.access_correlation;
+        let correlation = own + (1.0 - own) * alike;
         Misses::of([alone(a), alone(b)], Shared { correlation, failure: together })
     }
 

@@ -43,6 +43,8 @@ pub struct Policy {
     pub margin: f64,
     /// What a hand-off of both legs must gain at least; it doubles with every recent move of the session.
     pub price: f64,
+    /// A hand-off must spare at least this share of what staying costs.
+    pub helps: f64,
     /// A session of which staying costs less than this at every step is calm.
     pub calm: f64,
     /// For how long a move must have been wanted; not where the session's node leaves or is overloaded.
@@ -94,6 +96,7 @@ impl Default for Policy {
             paired: 4,
             margin: 0.02,
             price: 0.5,
+            helps: 0.1,
             calm: 0.01,
             trigger: s(2),
             lead: s(5),
