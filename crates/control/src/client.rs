@@ -12,8 +12,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     portal::{
-        DrainRequest, Event, HandoffInfo, HandoffRequest, NodeInfo, PortalError, SessionInfo,
-        SessionRequest, SessionTicket, StreamInfo,
+        DrainRequest, Event, HandoffInfo, HandoffRequest, HandoffWhy, MaintenanceRequest, NodeInfo,
+        PortalError, SessionInfo, SessionRequest, SessionTicket, StreamInfo,
     },
     services::{
         ComponentInfo, Explanation, MoveRequest, NamedService, ServiceInfo, ServiceRequest,
@@ -75,6 +75,20 @@ impl Portal {
     /// Takes back that an edge be emptied.
     pub fn undrain(&self, node: &NodeId) -> anyhow::Result<()> {
         self.delete(&format!("/v1/nodes/{node}/drain"))
+    }
+
+    /// Announces planned work at an edge or a worker: it goes away in so long.
+    pub fn maintain(
+        &self,
+        node: &NodeId,
+        request: &MaintenanceRequest,
+    ) -> anyhow::Result<NodeInfo> {
+        self.post(&format!("/v1/nodes/{node}/maintenance"), request)
+    }
+
+    /// Takes the announcement back.
+    pub fn cancel_maintenance(&self, node: &NodeId) -> anyhow::Result<()> {
+        self.delete(&format!("/v1/nodes/{node}/maintenance"))
     }
 
     /// Has a service built. It is under way when this returns; [`service`](Self::service) tells how far it is.
@@ -149,6 +163,11 @@ impl Portal {
     /// One hand-off.
     pub fn handoff_info(&self, id: HandoffId) -> anyhow::Result<HandoffInfo> {
         self.get(&format!("/v1/handoffs/{id}"))
+    }
+
+    /// What a hand-off was decided from.
+    pub fn why(&self, id: HandoffId) -> anyhow::Result<HandoffWhy> {
+        self.get(&format!("/v1/handoffs/{id}/why"))
     }
 
     /// What happens from now on.

@@ -104,6 +104,10 @@ pub struct NodeInfo {
     pub capacity_kbps: Option<u64>,
     /// Whether it is being emptied.
     pub draining: Option<Draining>,
+    /// Planned work has been announced, by an operator or by the node itself: it goes away in so long, in ms; 0 from then
+    /// on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_in_ms: Option<u64>,
     /// Subscriptions that other nodes have to it.
     pub downstreams: u32,
     /// What it pulls.
@@ -257,6 +261,110 @@ impl Default for DrainRequest {
     fn default() -> Self {
         Self { deadline_ms: 60_000, rate: 20.0, stay: false }
     }
+}
+
+/// `POST /v1/nodes/{node}/maintenance`: planned work at an edge or a worker.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct MaintenanceRequest {
+    /// The node goes away in so long, in ms: by then nothing is there any more.
+    pub in_ms: u64,
+}
+
+/// `GET /v1/handoffs/{handoff}/why`: what a hand-off was decided from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HandoffWhy {
+    /// The hand-off.
+    #[schema(value_type = String)]
+    pub handoff: HandoffId,
+    /// The session moved.
+    #[schema(value_type = String)]
+    pub session: SessionId,
+    /// Why, in a word.
+    #[schema(value_type = String)]
+    pub cause: Cause,
+    /// The same, in plain words.
+    pub because: String,
+    /// What made the decision.
+    pub decided_by: DecidedBy,
+    /// When, in µs since the epoch.
+    pub decided_us: u64,
+    /// Of what was foreseen: from when on staying would cost more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<Foreseen>,
+    /// What it was decided from.
+    pub inputs: Vec<WhyInput>,
+    /// What was weighed: the chosen edges first, then staying, then the others, the best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternatives: Vec<WhyAlternative>,
+}
+
+/// What made a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecidedBy {
+    /// Somebody asked for it.
+    Request,
+    /// It was foreseen that staying would cost more.
+    Foresight,
+    /// What was measured had been bad for a while: for comparison with foresight.
+    Threshold,
+    /// What has already happened: a drain, a loss, a complaint, a full edge.
+    Upkeep,
+    /// An earlier start of the coordinator, which left it behind.
+    EarlierStart,
+}
+
+impl DecidedBy {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DecidedBy::Request => "request",
+            DecidedBy::Foresight => "foresight",
+            DecidedBy::Threshold => "threshold",
+            DecidedBy::Upkeep => "upkeep",
+            DecidedBy::EarlierStart => "an earlier start",
+        }
+    }
+}
+
+/// When a hand-off is needed, and what it gains.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Foreseen {
+    /// From then on staying costs more than moving, in µs since the epoch.
+    pub need_us: u64,
+    /// How long a hand-off was taken to last, in ms.
+    pub lead_ms: u64,
+    /// What it gains over the horizon, in seconds without a picture.
+    pub gain_s: f64,
+}
+
+/// One thing that was known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyInput {
+    /// What, as in "load of edge-a".
+    pub name: String,
+    /// Its value …
+    pub value: f64,
+    /// … in this unit.
+    pub unit: String,
+    /// Who said so.
+    pub source: String,
+    /// How long before the decision, in ms.
+    pub age_ms: u64,
+    /// How much it counted for its age, 0 to 1.
+    pub weight: f64,
+}
+
+/// A place that was weighed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyAlternative {
+    /// The edges, by description.
+    #[schema(value_type = Vec<String>)]
+    pub edges: [NodeId; 2],
+    /// What it costs over the horizon, in seconds without a picture; none: it could not be had.
+    pub cost: Option<f64>,
+    /// Why.
+    pub reason: String,
 }
 
 /// `GET /v1/handoffs`.

@@ -4,7 +4,10 @@
 //! followed, so that a node that drains by itself (SIGTERM) is treated the same, and a restarted
 //! coordinator learns of both.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gibbon_control::{
     node::{Draining, ToNode},
@@ -123,6 +126,11 @@ impl Drains {
     pub fn of(&self, node: &NodeId) -> Option<Draining> {
         let drain = self.0.get(node)?;
         (!matches!(drain.stand, Stand::TakenBack { .. })).then_some(drain.draining)
+    }
+
+    /// All nodes that are being emptied.
+    pub fn all(&self) -> BTreeSet<NodeId> {
+        self.0.keys().filter(|node| self.of(node).is_some()).cloned().collect()
     }
 
     /// Whether any node is being emptied.

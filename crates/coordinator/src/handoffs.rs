@@ -6,7 +6,7 @@ use std::{
 };
 
 use gibbon_control::{
-    portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, ProgressInfo},
+    portal::{Event as PortalEvent, HandoffInfo, HandoffOutcome, HandoffWhy, ProgressInfo},
     viewing::HandoffGap,
 };
 use gibbon_handoff::{
@@ -17,6 +17,8 @@ use gibbon_handoff::{
 use gibbon_media::{Description, HandoffId, MediaTime, NodeId, SessionId};
 use gibbon_monitor::otlp;
 use tracing::field::Empty;
+
+use crate::why::Grounds;
 
 /// Ended hand-offs that are remembered.
 pub const MAX_HISTORY: usize = 1000;
@@ -54,6 +56,7 @@ pub enum Effect {
 #[derive(Debug)]
 struct Past {
     info: HandoffInfo,
+    grounds: Grounds,
     /// Whether all that it has cost the viewer has been told.
     settled: bool,
 }
@@ -62,6 +65,7 @@ struct Past {
 struct Running {
     executor: Executor,
     info: HandoffInfo,
+    grounds: Grounds,
     /// Length of a group of the stream: what the waits are made of.
     group: Duration,
     timer: Option<(CoordinatorTimer, MediaTime)>,
@@ -86,13 +90,19 @@ impl Handoffs {
         self.next_step
     }
 
-    /// Takes up a hand-off that has just `begun`, selected for the reason `selection`; `group` is the length
-    /// of the stream's groups. The session has no other under way.
+    /// An order about a session that is no part of a hand-off takes a step, too: those of its next one come after it.
+    pub fn take_step(&mut self) -> u64 {
+        self.next_step += 1;
+        self.next_step - 1
+    }
+
+    /// Takes up a hand-off that has just `begun`, decided on these grounds; `group` is the length of the stream's
+    /// groups. The session has no other under way.
     pub fn start(
         &mut self,
         now: MediaTime,
         begun: (Executor, Vec<Action>),
-        selection: String,
+        grounds: Grounds,
         group: Duration,
     ) -> (HandoffInfo, Vec<Effect>) {
         let (executor, actions) = begun;
@@ -102,10 +112,13 @@ impl Handoffs {
             otlp::HANDOFF,
             %handoff, %session, stream = %plan.stream, cause = ?plan.cause, outcome = Empty
         );
-        span.in_scope(|| tracing::info!(cause = ?plan.cause, why = selection, "hand-off"));
-        let info = describe(plan, selection);
+        span.in_scope(|| {
+            let Grounds { because, selection, .. } = &grounds;
+            tracing::info!(cause = ?plan.cause, because, why = selection, "hand-off");
+        });
+        let info = describe(plan, grounds.selection.clone());
         let steps = [None, None];
-        let mut running = Running { executor, info, group, timer: None, span, steps };
+        let mut running = Running { executor, info, grounds, group, timer: None, span, steps };
         let mut effects = Vec::new();
         running.carry_out(now, actions, &mut effects);
         let info = running.info.clone();
@@ -127,7 +140,8 @@ impl Handoffs {
             if self.ended.len() == MAX_HISTORY {
                 self.ended.pop_front();
             }
-            self.ended.push_back(Past { info: ended.info, settled: false });
+            let Running { info, grounds, .. } = ended;
+            self.ended.push_back(Past { info, grounds, settled: false });
         }
         effects
     }
@@ -207,6 +221,42 @@ impl Handoffs {
     /// One hand-off, running or remembered.
     pub fn find(&self, id: HandoffId) -> Option<&HandoffInfo> {
         self.iter().rev().find(|info| info.handoff == id)
+    }
+
+    /// What a hand-off was decided from.
+    pub fn why(&self, id: HandoffId) -> Option<HandoffWhy> {
+        let ended = self.ended.iter().rev().map(|past| (&past.info, &past.grounds));
+        let running = self.running.values().map(|running| (&running.info, &running.grounds));
+        let (info, grounds) = ended.chain(running).find(|(info, _)| info.handoff == id)?;
+        Some(grounds.told(info))
+    }
+
+    /// Of each hand-off under way, where the legs are as far as the client has told, and where they will be.
+    pub fn shifts(&self) -> impl Iterator<Item = (&[Option<NodeId>; 2], [Option<NodeId>; 2])> {
+        self.running.values().map(|running| {
+            let legs = running.executor.legs();
+            let mut to = legs.clone();
+            for leg in &running.executor.plan().moves {
+                to[leg.description.index()] = Some(leg.to.clone());
+            }
+            (legs, to)
+        })
+    }
+
+    /// Legs that are at their new edge already, of hand-offs for load that are under way: from where, and where.
+    pub fn relieved(&self) -> impl Iterator<Item = (&NodeId, &NodeId)> {
+        let for_load = |info: &HandoffInfo| info.cause == Cause::Load;
+        let arrived = |(leg, legs): &(&Move, &[Option<NodeId>; 2])| {
+            legs[leg.description.index()].as_ref() == Some(&leg.to)
+        };
+        let running = self.running.values().filter(move |running| for_load(&running.info));
+        running
+            .flat_map(|running| {
+                let legs = running.executor.legs();
+                running.executor.plan().moves.iter().map(move |leg| (leg, legs))
+            })
+            .filter(arrived)
+            .map(|(leg, _)| (&leg.from, &leg.to))
     }
 
     /// The client of `session` says what a hand-off has cost so far. Returns its cause, once: when it has ended and

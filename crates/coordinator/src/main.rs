@@ -1,6 +1,6 @@
 //! The binary `gibbon-coordinator`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -12,11 +12,12 @@ use gibbon_control::{
 };
 use gibbon_coordinator::{
     catalogue::Catalogue,
+    foresee::{Mode, PERIODS, Settings},
     manager::Manager,
     nodes,
     portal::{self, Access},
     service::Service,
-    term,
+    store::Store,
     token::Token,
 };
 use gibbon_net::{Certificates, Endpoint, close};
@@ -53,7 +54,58 @@ struct Options {
     #[arg(long, env = "GIBBON_OPEN_PORTAL")]
     open_portal: bool,
     #[command(flatten)]
+    foresight: Foresight,
+    #[command(flatten)]
     common: Common,
+}
+
+/// How it decides what nobody asked for.
+#[derive(clap::Args)]
+struct Foresight {
+    /// What it goes by when it moves sessions and components that nobody asked it to move
+    #[arg(
+        long = "foresight",
+        env = "GIBBON_FORESIGHT",
+        value_enum,
+        default_value_t,
+        value_name = "HOW"
+    )]
+    mode: Mode,
+    /// The same as --foresight off
+    #[arg(long, conflicts_with = "mode")]
+    no_foresight: bool,
+    /// Time between two looks ahead, as 5s
+    #[arg(
+        long,
+        env = "GIBBON_FORESIGHT_PERIOD",
+        default_value = "5s",
+        value_parser = process::span,
+        value_name = "SPAN"
+    )]
+    foresight_period: Duration,
+    /// Of --foresight reactive: for how long it has to have been bad
+    #[arg(
+        long,
+        env = "GIBBON_FORESIGHT_DWELL",
+        default_value = "5s",
+        value_parser = process::span,
+        value_name = "SPAN"
+    )]
+    foresight_dwell: Duration,
+}
+
+impl Foresight {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        anyhow::ensure!(
+            PERIODS.contains(&self.foresight_period),
+            "--foresight-period {:?}: use {:?} to {:?}",
+            self.foresight_period,
+            PERIODS.start(),
+            PERIODS.end()
+        );
+        let mode = if self.no_foresight { Mode::Off } else { self.mode };
+        Ok(Settings { mode, period: self.foresight_period, dwell: self.foresight_dwell })
+    }
 }
 
 #[tokio::main]
@@ -84,8 +136,13 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(options.portal)
         .await
         .with_context(|| format!("the portal cannot listen on {}/tcp", options.portal))?;
-    let term = term::begin(&options.state, process::now());
-    let service = Service::new(Manager::new(term, signer).offering(catalogue));
+    let (store, maintenance) = Store::begin(&options.state, process::now());
+    let term = store.term;
+    let manager = Manager::new(term, signer)
+        .offering(catalogue)
+        .maintaining(maintenance)
+        .foreseeing(options.foresight.settings()?);
+    let service = Service::keeping(manager, Some(store));
     tracing::info!(
         term = term.0,
         nodes = %endpoint.local_address()?,

@@ -4,6 +4,7 @@
 //! [`handle_time`](Manager::handle_time) is to be called every few tens of milliseconds.
 
 mod assignment;
+mod foresee;
 mod handoffs;
 mod metrics;
 mod nodes;
@@ -29,12 +30,15 @@ use crate::{
     builder::BuildError,
     catalogue::Catalogue,
     drain::Drains,
+    foresee::{Foresee, Mode, Settings, neighbourhood::Neighbourhoods},
     handoffs::{Effect, Handoffs},
+    maintenance::Maintenance,
     metrics::Metrics,
     orders::Orders,
     registry::{Expected, Registry},
     services::{MAX_SERVICES, Services},
     sessions::{MAX_SESSIONS, Sessions},
+    telemetry::Telemetry,
 };
 
 /// How often what has fallen silent is looked for, and what should be moved.
@@ -159,6 +163,10 @@ pub struct Manager {
     sessions: Sessions,
     handoffs: Handoffs,
     drains: Drains,
+    maintenance: Maintenance,
+    telemetry: Telemetry,
+    foresee: Foresee,
+    neighbourhoods: Neighbourhoods,
     services: Services,
     orders: Orders,
     catalogue: Catalogue,
@@ -189,6 +197,10 @@ impl Manager {
             sessions: Sessions::default(),
             handoffs: Handoffs::default(),
             drains: Drains::default(),
+            maintenance: Maintenance::default(),
+            telemetry: Telemetry::default(),
+            foresee: Foresee::new(Settings::of(Mode::Off)),
+            neighbourhoods: Neighbourhoods::default(),
             services: Services::default(),
             orders: Orders::new(term),
             catalogue: Catalogue::default(),
@@ -235,6 +247,11 @@ impl Manager {
         }
         out.extend(self.outputs(now, effects));
         out.extend(self.keep_up(now, sweep));
+        if sweep {
+            self.maintenance.sweep(now);
+            out.extend(self.foresee(now));
+            out.extend(self.foresee_components(now));
+        }
         out.extend(self.keep_services(now, sweep));
         out
     }

@@ -36,6 +36,8 @@ pub struct Metrics {
     freezes: Counts,
     audio_gaps: Counts,
     recoveries: Counts,
+    /// Bytes that edges prefetched ahead of clients that move.
+    prefetched: Counts,
     /// Answers of the portal.
     answers: Counts,
 }
@@ -51,6 +53,7 @@ impl Default for Metrics {
             freezes: Counts::default(),
             audio_gaps: Counts::default(),
             recoveries: Counts::default(),
+            prefetched: Counts::default(),
             answers: Counts::default(),
         };
         metrics.expect();
@@ -90,6 +93,11 @@ impl Metrics {
             "gibbon_viewer_recoveries",
             "Legs that clients lost and found again by themselves",
         );
+        self.prefetched.register(
+            registry,
+            "gibbon_prefetched_bytes",
+            "What edges prefetched ahead of clients that move, by whether anybody was served of it",
+        );
         self.answers.register(registry, "gibbon_portal_answers", "Answers of the portal");
     }
 
@@ -105,6 +113,9 @@ impl Metrics {
             }
         }
         self.viewed(&Viewing::default(), &Viewing::default());
+        for used in [true, false] {
+            self.prefetched(0, used);
+        }
     }
 
     /// The portal has answered with this HTTP status.
@@ -123,6 +134,12 @@ impl Metrics {
         for (name, seconds) in steps(&info.progress) {
             self.steps.observe([("step", &name)], seconds);
         }
+    }
+
+    /// An edge has prefetched so much ahead of a client.
+    pub(crate) fn prefetched(&self, bytes: u64, used: bool) {
+        let outcome = if used { "served" } else { "wasted" };
+        self.prefetched.add([("outcome", &outcome)], bytes as f64);
     }
 
     /// All that a hand-off has cost its viewer is known.

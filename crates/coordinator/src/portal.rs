@@ -15,8 +15,8 @@ use axum::{
     routing,
 };
 use gibbon_control::portal::{
-    DrainRequest, Event, HandoffInfo, HandoffRequest, Health, NodeInfo, PortalError, SessionInfo,
-    SessionRequest, SessionTicket, StreamInfo,
+    DrainRequest, Event, HandoffInfo, HandoffRequest, HandoffWhy, Health, MaintenanceRequest,
+    NodeInfo, PortalError, SessionInfo, SessionRequest, SessionTicket, StreamInfo,
 };
 use gibbon_media::{HandoffId, NodeId, SessionId};
 use tokio::sync::Semaphore;
@@ -66,12 +66,14 @@ pub fn router(service: Arc<Service>, access: Access) -> axum::Router {
         .routes(routes!(health))
         .routes(routes!(nodes))
         .routes(routes!(drain, undrain))
+        .routes(routes!(maintain, cancel_maintenance))
         .routes(routes!(streams))
         .routes(routes!(sessions, create_session))
         .routes(routes!(session, end_session))
         .routes(routes!(start_handoff))
         .routes(routes!(handoffs))
         .routes(routes!(handoff))
+        .routes(routes!(why))
         .merge(services::routes())
         .routes(routes!(events))
         .split_for_parts();
@@ -161,6 +163,18 @@ impl Portal {
     }
 }
 
+impl Portal {
+    /// Has what must not be forgotten written down before the call is answered. A disk that fails is no reason to
+    /// refuse what is done already.
+    async fn keep(&self) {
+        let service = self.service.clone();
+        let kept = tokio::task::spawn_blocking(move || service.keep()).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!("{error:#}; a restart of the coordinator forgets what was just said");
+        }
+    }
+}
+
 fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|invalid| Failure::new(StatusCode::BAD_REQUEST, invalid))
 }
@@ -222,6 +236,56 @@ async fn undrain(
     portal.authorise(&headers)?;
     let node = id::<NodeId>(&node)?;
     portal.service.tell(|manager, now| manager.undrain(now, &node).map(|out| ((), out)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Announces planned work at an edge or a worker: it goes away in so long
+///
+/// Sessions and components leave it in time, and new ones go elsewhere while there is another. What is announced is
+/// forgotten when the node has started again after that time. Announced again, the newer word holds.
+#[utoipa::path(
+    post, path = "/v1/nodes/{node}/maintenance", params(("node" = String, Path)),
+    request_body = MaintenanceRequest,
+    responses(
+        (status = ACCEPTED, body = NodeInfo),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such node", body = PortalError),
+        (status = CONFLICT, description = "It is neither edge nor worker", body = PortalError),
+        (status = UNPROCESSABLE_ENTITY, description = "Too far ahead", body = PortalError),
+    )
+)]
+async fn maintain(
+    State(portal): State<Portal>,
+    Path(node): Path<String>,
+    headers: HeaderMap,
+    request: Result<Json<MaintenanceRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<NodeInfo>), Failure> {
+    portal.authorise(&headers)?;
+    let (node, Json(request)) = (id::<NodeId>(&node)?, request?);
+    let info = portal.service.tell(|manager, now| manager.maintain(now, &node, &request))?;
+    portal.keep().await;
+    Ok((StatusCode::ACCEPTED, Json(info)))
+}
+
+/// Calls planned work off; what has been moved stays where it is
+#[utoipa::path(
+    delete, path = "/v1/nodes/{node}/maintenance", params(("node" = String, Path)),
+    responses(
+        (status = NO_CONTENT, description = "None is announced here (any more)"),
+        (status = UNAUTHORIZED, body = PortalError),
+        (status = NOT_FOUND, description = "No such node", body = PortalError),
+        (status = CONFLICT, description = "It is neither edge nor worker", body = PortalError),
+    )
+)]
+async fn cancel_maintenance(
+    State(portal): State<Portal>,
+    headers: HeaderMap,
+    Path(node): Path<String>,
+) -> Result<StatusCode, Failure> {
+    portal.authorise(&headers)?;
+    let node = id::<NodeId>(&node)?;
+    portal.service.tell(|manager, _| manager.cancel_maintenance(&node).map(|out| ((), out)))?;
+    portal.keep().await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -353,6 +417,22 @@ async fn handoff(
 ) -> Result<Json<HandoffInfo>, Failure> {
     let handoff = id(&handoff)?;
     Ok(Json(portal.service.ask(|manager, _| manager.handoff(handoff))?))
+}
+
+/// What a hand-off was decided from: inputs with age and weight, what was foreseen, and what else was weighed
+#[utoipa::path(
+    get, path = "/v1/handoffs/{handoff}/why", params(("handoff" = String, Path)),
+    responses(
+        (status = OK, body = HandoffWhy),
+        (status = NOT_FOUND, body = PortalError),
+    )
+)]
+async fn why(
+    State(portal): State<Portal>,
+    Path(handoff): Path<String>,
+) -> Result<Json<HandoffWhy>, Failure> {
+    let handoff = id(&handoff)?;
+    Ok(Json(portal.service.ask(|manager, _| manager.why(handoff))?))
 }
 
 /// What happens from now on, as server-sent events

@@ -280,6 +280,21 @@ impl Registry {
         edges.filter(long).map(|node| node.address.id.clone()).collect()
     }
 
+    /// What each node that is up reported last.
+    pub fn reports(&self) -> impl Iterator<Item = (&NodeId, &NodeReport)> {
+        self.up().map(|node| (&node.address.id, &node.report))
+    }
+
+    /// What a node reported last.
+    pub fn last_report(&self, id: &NodeId) -> Option<&NodeReport> {
+        self.nodes.get(id).map(|node| &node.report)
+    }
+
+    /// When a node reported last.
+    pub fn reported(&self, id: &NodeId) -> Option<MediaTime> {
+        self.nodes.get(id).map(|node| node.reported)
+    }
+
     fn up(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|node| node.up)
     }
@@ -345,6 +360,7 @@ impl Registry {
         &self,
         now: MediaTime,
         draining: impl Fn(&NodeId) -> Option<Draining>,
+        leaves_at: impl Fn(&NodeId) -> Option<MediaTime>,
         assigned: impl Fn(&NodeId) -> Assigned,
     ) -> Vec<NodeInfo> {
         let info = |node: &Node| NodeInfo {
@@ -361,6 +377,8 @@ impl Registry {
             kbps: node.report.kbps,
             capacity_kbps: node.capacity_kbps,
             draining: draining(&node.address.id),
+            maintenance_in_ms: leaves_at(&node.address.id)
+                .map(|at| at.since(now).as_millis() as u64),
             downstreams: node.report.downstreams,
             upstreams: node.report.upstreams.clone(),
             report_age_ms: now.since(node.reported).as_millis() as u64,

@@ -19,6 +19,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::{
     manager::{Manager, Output},
     registry::{LinkId, NodeRefusal},
+    store::Store,
 };
 
 /// Messages waiting for one node; a node that lets more pile up is disconnected.
@@ -31,6 +32,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// The running coordinator.
 pub struct Service {
     state: Mutex<State>,
+    store: Option<Mutex<Store>>,
     events: broadcast::Sender<Event>,
     clock: Clock,
 }
@@ -63,7 +65,13 @@ impl Clock {
 impl Service {
     /// Starts the clock; the rest is to be driven by [`keep_time`](Self::keep_time) and by what comes in.
     pub fn new(manager: Manager) -> Arc<Self> {
+        Self::keeping(manager, None)
+    }
+
+    /// The same, with a place for what must not be forgotten.
+    pub fn keeping(manager: Manager, store: Option<Store>) -> Arc<Self> {
         Arc::new(Self {
+            store: store.map(Mutex::new),
             state: Mutex::new(State { manager, links: HashMap::new(), last_link: 0 }),
             events: broadcast::channel(MAX_EVENTS).0,
             clock: Clock { epoch: process::now(), started: Instant::now() },
@@ -96,6 +104,15 @@ impl Service {
         let (answer, out) = order(&mut state.manager, self.clock.now())?;
         self.send(&mut state, out);
         Ok(answer)
+    }
+
+    /// Writes down what must not be forgotten. Waits for the disk.
+    pub fn keep(&self) -> anyhow::Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        // Before what is to be kept is looked at: so that the newest is written last.
+        let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        let maintenance = self.ask(|manager, _| manager.maintenance().clone());
+        store.keep(&maintenance)
     }
 
     /// What happens from now on.

@@ -54,6 +54,8 @@ pub struct Scene<'a> {
     pub leg_kbps: u64,
     /// Edges lost for [`LEAVE_LOST_AFTER`] and more.
     pub lost: &'a BTreeSet<NodeId>,
+    /// Edges that are being emptied.
+    pub emptied: &'a BTreeSet<NodeId>,
     /// Edges that carry too much; see [`hot_edges`].
     pub hot: &'a BTreeSet<NodeId>,
 }
@@ -80,7 +82,7 @@ impl Scene<'_> {
         }
         let legs = session.legs();
         let allowed = |need: &Need| session.care.allows(self.now, need.cause);
-        self.at_an_edge(legs, Cause::Drain, |edge| self.is_draining(edge))
+        self.at_an_edge(legs, Cause::Drain, |edge| self.emptied.contains(edge))
             .filter(allowed)
             .or_else(|| self.at_a_lost_edge(session))
             .filter(allowed)
@@ -222,10 +224,6 @@ impl Scene<'_> {
         let to = self.candidate(&chosen.edge)?;
         let description = if zero.id == one.id { leg_to_move(zero, to) } else { Description::One };
         Some(Answer { moves: vec![(description, chosen.edge.clone())], why: chosen.why })
-    }
-
-    fn is_draining(&self, edge: &NodeId) -> bool {
-        self.candidate(edge).is_some_and(|candidate| candidate.draining)
     }
 
     fn is_usable(&self, edge: &NodeId) -> bool {

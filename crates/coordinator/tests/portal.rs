@@ -113,6 +113,7 @@ async fn the_openapi_document_lists_every_route() {
         routes,
         [
             "delete /v1/nodes/{node}/drain",
+            "delete /v1/nodes/{node}/maintenance",
             "delete /v1/services/{service}",
             "delete /v1/sessions/{session}",
             "get /healthz",
@@ -121,6 +122,7 @@ async fn the_openapi_document_lists_every_route() {
             "get /v1/events",
             "get /v1/handoffs",
             "get /v1/handoffs/{handoff}",
+            "get /v1/handoffs/{handoff}/why",
             "get /v1/nodes",
             "get /v1/services",
             "get /v1/services/{service}",
@@ -129,6 +131,7 @@ async fn the_openapi_document_lists_every_route() {
             "get /v1/sessions/{session}",
             "get /v1/streams",
             "post /v1/nodes/{node}/drain",
+            "post /v1/nodes/{node}/maintenance",
             "post /v1/services",
             "post /v1/services/explain",
             "post /v1/services/{service}/move",

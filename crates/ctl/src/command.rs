@@ -1,6 +1,7 @@
 //! The commands: what each asks the portal, and what it prints.
 
 use std::{
+    fmt::Display,
     io::{Write, stdout},
     path::PathBuf,
     process::ExitCode,
@@ -15,12 +16,13 @@ use gibbon_control::{
     portal::{HandoffInfo, HandoffOutcome, HandoffRequest, SessionInfo},
 };
 use gibbon_handoff::{InfoSender, Source};
-use gibbon_media::{Description, NodeId, SessionId};
+use gibbon_media::{Description, HandoffId, NodeId, SessionId};
 use serde::Serialize;
 
 use crate::{
     certificates::Make,
     drain::{self, Drain, RollingRestart, Undrain},
+    maintenance::{self, Maintain},
     services::{self, Explain, Service, Services},
     view,
 };
@@ -46,6 +48,8 @@ Examples:
   gibbonctl service start live/bbb 'scale height=360 | grayscale' --wait
                                            have a service built; viewers watch the stream it makes
   gibbonctl explain 7c01                   why its components are where they are
+  gibbonctl why 69a1                       why a session was handed off
+  gibbonctl maintain edge-a --in 10m       edge-a goes away in ten minutes: all leave it before
   gibbonctl watch                          follow what happens
   gibbonctl drain edge-a                   empty edge-a: its viewers see nothing, then it exits
   gibbonctl drain edge-a --stay --no-wait  empty it and keep it, to be taken back with undrain
@@ -92,6 +96,8 @@ enum Command {
     Sessions,
     /// List hand-offs, the newest last
     Handoffs,
+    /// Say what a hand-off was decided from: what was known, foreseen and weighed
+    Why(Why),
     /// Hand a session off to another edge, one description at a time
     Handoff(Handoff),
     /// Empty an edge or worker: hand all its sessions or components over to others, then let it exit
@@ -104,6 +110,12 @@ enum Command {
     ///
     /// What has been moved stays where it is.
     Undrain(Undrain),
+    /// Announce planned work at an edge or a worker: all that it carries leaves in time
+    ///
+    /// The coordinator moves sessions and components before the node goes away, and sends new ones elsewhere
+    /// while there is another. It remembers this over restarts, until the node has started again after its time.
+    /// The node itself is told nothing, and ends when whoever maintains it ends it.
+    Maintain(Maintain),
     /// Drain each edge in turn, to be restarted by its supervisor
     ///
     /// For upgrades: replace the program first, then run this. A node exits when it is empty; systemd,
@@ -129,6 +141,13 @@ enum Command {
     /// For deployments whose nodes are given theirs. What is there is kept; --certs/ca.key is for whoever runs
     /// this, and for no node.
     Certificates(Make),
+}
+
+/// Says why a hand-off was made.
+#[derive(clap::Args)]
+struct Why {
+    /// The hand-off: its id, or enough of its beginning; `gibbonctl handoffs` lists them
+    handoff: String,
 }
 
 /// Moves a session's legs to another edge. The viewer sees nothing of it.
@@ -212,8 +231,13 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         Command::Components => services::components(json, &portal),
         Command::Catalogue => services::catalogue(json, &portal),
         Command::Watch => watch(json, &portal),
+        Command::Why(why) => {
+            let handoff = find_handoff(&why.handoff, &portal.handoffs()?)?;
+            show(json, &portal.why(handoff)?, view::why)
+        }
         Command::Handoff(handoff) => start_handoff(json, &portal, &handoff),
         Command::Drain(drain) => drain::drain(json, &portal, &drain),
+        Command::Maintain(maintain) => maintenance::maintain(json, &portal, &maintain),
         Command::Undrain(undrain) => drain::undrain(json, &portal, &undrain),
         Command::RollingRestart(restart) => drain::rolling_restart(json, &portal, &restart),
         Command::Certificates(make) => make.run(),
@@ -298,14 +322,27 @@ fn wait(json: bool, portal: &Portal, begun: HandoffInfo) -> anyhow::Result<Hando
 
 /// The session whose id begins with `prefix`.
 fn find_session(prefix: &str, sessions: &[SessionInfo]) -> anyhow::Result<SessionId> {
+    find(prefix, "session", sessions.iter().map(|info| info.session))
+}
+
+/// The hand-off whose id begins with `prefix`.
+fn find_handoff(prefix: &str, handoffs: &[HandoffInfo]) -> anyhow::Result<HandoffId> {
+    find(prefix, "handoff", handoffs.iter().map(|info| info.handoff))
+}
+
+/// The one of `ids` that begins with `prefix`; `what` they are of.
+fn find<Id: Display + Copy>(
+    prefix: &str,
+    what: &str,
+    ids: impl Iterator<Item = Id>,
+) -> anyhow::Result<Id> {
     let prefix = prefix.to_ascii_lowercase();
-    let ids = sessions.iter().map(|info| info.session);
     let fitting: Vec<_> = ids.filter(|id| id.to_string().starts_with(&prefix)).collect();
     match fitting[..] {
         [id] => Ok(id),
-        [] => bail!("no session begins with {prefix:?}; `gibbonctl sessions` lists them"),
+        [] => bail!("no {what} begins with {prefix:?}; `gibbonctl {what}s` lists them"),
         [one, another, ..] => {
-            bail!("{} sessions begin with {prefix:?}, {one} and {another} for two", fitting.len())
+            bail!("{} {what}s begin with {prefix:?}, {one} and {another} for two", fitting.len())
         }
     }
 }
@@ -351,7 +388,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_exits_with_2() {
-        for wrong in [&["handoff"][..], &["handoff", "x", "--description", "2"], &["fly"]] {
+        for wrong in [
+            &["handoff"][..],
+            &["handoff", "x", "--description", "2"],
+            &["fly"],
+            &["maintain", "edge-a"],
+            &["maintain", "edge-a", "--in", "10m", "--cancel"],
+        ] {
             let error = Options::try_parse_from([&["gibbonctl"], wrong].concat()).err().unwrap();
             assert_eq!(error.exit_code(), 2, "{wrong:?}");
         }

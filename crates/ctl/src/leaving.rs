@@ -119,6 +119,7 @@ mod tests {
             kbps: 0,
             capacity_kbps: None,
             draining,
+            maintenance_in_ms: None,
             downstreams: 0,
             upstreams: Vec::new(),
             report_age_ms: 0,

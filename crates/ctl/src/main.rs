@@ -5,6 +5,7 @@ mod command;
 mod drain;
 mod duration;
 mod leaving;
+mod maintenance;
 mod services;
 mod table;
 mod view;

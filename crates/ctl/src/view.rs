@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use gibbon_control::{
     node::{Draining, Location},
-    portal::{Event, HandoffInfo, NodeInfo, ProgressInfo, SessionInfo, SessionModule, StreamInfo},
+    portal::{
+        Event, Foreseen, HandoffInfo, HandoffWhy, NodeInfo, ProgressInfo, SessionInfo,
+        SessionModule, StreamInfo, WhyAlternative, WhyInput,
+    },
     process,
     viewing::ViewerGap,
 };
@@ -60,11 +63,25 @@ pub fn nodes(nodes: &[NodeInfo]) -> String {
 
 fn state(node: &NodeInfo) -> String {
     let age = Duration::from_millis(node.report_age_ms);
+    let leaves = match node.maintenance_in_ms {
+        Some(0) => ", to be gone".into(),
+        Some(ms) => format!(", leaves in {}", span(Duration::from_millis(ms))),
+        None => String::new(),
+    };
     match node.draining {
         _ if !node.up => format!("lost {} s ago", age.as_secs()),
-        None => "up".into(),
+        None => format!("up{leaves}"),
         Some(Draining { stay: true, .. }) => "draining, stays".into(),
         Some(_) => "draining".into(),
+    }
+}
+
+/// `90 s`, `10 min`, `3 h`.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }
 
@@ -139,12 +156,21 @@ pub fn chains(modules: impl Iterator<Item = (u8, String)>) -> String {
 
 /// `gibbonctl handoffs`.
 pub fn handoffs(handoffs: &[HandoffInfo]) -> String {
-    let heading =
-        ["HAND-OFF", "SESSION", "MOVES", "OUTCOME", "TOOK", "VIEWER LOST", "WHY THAT EDGE"];
-    let row = |table: Table<7>, info: &HandoffInfo| {
+    let heading = [
+        "HAND-OFF",
+        "SESSION",
+        "CAUSE",
+        "MOVES",
+        "OUTCOME",
+        "TOOK",
+        "VIEWER LOST",
+        "WHY THAT EDGE",
+    ];
+    let row = |table: Table<8>, info: &HandoffInfo| {
         table.row([
             info.handoff.to_string(),
             info.session.to_string(),
+            info.cause.as_str().into(),
             moves(&info.moves),
             with_reason(info.outcome.as_str().replace('_', " "), info.reason),
             format!("{} ms", took(info).as_millis()),
@@ -161,6 +187,54 @@ fn lost(gap: ViewerGap) -> String {
     let parts = parts.iter().filter(|(_, ms)| *ms > 0);
     let parts: Vec<_> = parts.map(|(verdict, ms)| format!("{verdict} {ms} ms")).collect();
     if parts.is_empty() { "nothing".into() } else { parts.join(", ") }
+}
+
+/// `gibbonctl why`.
+pub fn why(why: &HandoffWhy) -> String {
+    let mut text = format!(
+        "hand-off {} of session {}: {}, decided at {} by {}\nBecause {}.",
+        why.handoff,
+        why.session,
+        why.cause.as_str(),
+        clock(MediaTime(why.decided_us)),
+        why.decided_by.as_str(),
+        why.because
+    );
+    if let Some(Foreseen { need_us, lead_ms, gain_s }) = &why.foreseen {
+        let need = MediaTime(*need_us).since(MediaTime(why.decided_us)).as_secs_f64();
+        let lead = *lead_ms as f64 / 1000.0;
+        text += &format!(
+            "\nIt was needed from {} on, {need:.1} s later; a hand-off takes {lead:.1} s, and gains {gain_s:.1} s without a picture.",
+            clock(MediaTime(*need_us))
+        );
+    }
+    if !why.inputs.is_empty() {
+        let heading = ["KNOWN", "VALUE", "BY", "AGE", "WEIGHT"];
+        let row = |table: Table<5>, input: &WhyInput| {
+            table.row([
+                input.name.clone(),
+                format!("{:.1} {}", input.value, input.unit).trim_end().to_owned(),
+                input.source.clone(),
+                format!("{:.1} s", input.age_ms as f64 / 1000.0),
+                format!("{:.2}", input.weight),
+            ])
+        };
+        text += &format!("\n\n{}", why.inputs.iter().fold(Table::new(heading), row).render(""));
+    }
+    if !why.alternatives.is_empty() {
+        let heading = ["WEIGHED", "COST", "WHY"];
+        let row = |table: Table<3>, weighed: &WhyAlternative| {
+            let [zero, one] = &weighed.edges;
+            table.row([
+                if zero == one { zero.to_string() } else { format!("{zero} and {one}") },
+                weighed.cost.map_or(NONE.into(), |cost| format!("{cost:.2} s")),
+                weighed.reason.clone(),
+            ])
+        };
+        let table = why.alternatives.iter().fold(Table::new(heading), row);
+        text += &format!("\n\n{}", table.render(""));
+    }
+    text
 }
 
 /// A hand-off that has begun.
@@ -357,6 +431,7 @@ SESSION           STREAM    ORIGIN  MODULES                                     
             kbps: 4000,
             capacity_kbps: None,
             draining: None,
+            maintenance_in_ms: None,
             downstreams: 1,
             upstreams: Vec::new(),
             report_age_ms: 200,
@@ -368,6 +443,7 @@ SESSION           STREAM    ORIGIN  MODULES                                     
             draining: Some(Draining { within_ms: 60_000, rate: 20.0, stay: false }),
             ..edge.clone()
         };
+        let announced = NodeInfo { maintenance_in_ms: Some(600_000), ..edge.clone() };
         let origin = NodeInfo {
             id: id("studio"),
             role: Role::Origin,
@@ -391,13 +467,14 @@ SESSION           STREAM    ORIGIN  MODULES                                     
             ..edge.clone()
         };
         assert_eq!(
-            nodes(&[edge, leaving, origin, worker]),
+            nodes(&[edge, leaving, announced, origin, worker]),
             "\
-NODE    ROLE    ADDRESS         STATE          LEGS      KBIT/S        CORES      COMPONENTS  UPSTREAMS  DOWNSTREAMS  DOMAIN  LOCATION
-edge-a  edge    127.0.0.1:4500  up             4 of 200  4000          -          -           0          1            -       -
-edge-a  edge    127.0.0.1:4500  draining       4 of 200  4000 of 9000  -          -           0          1            rack-1  -
-studio  origin  127.0.0.1:4500  lost 12 s ago  -         -             -          -           0          1            -       -
-mill    worker  127.0.0.1:4500  up             -         -             0.50 of 2  3           0          1            -       -"
+NODE    ROLE    ADDRESS         STATE                 LEGS      KBIT/S        CORES      COMPONENTS  UPSTREAMS  DOWNSTREAMS  DOMAIN  LOCATION
+edge-a  edge    127.0.0.1:4500  up                    4 of 200  4000          -          -           0          1            -       -
+edge-a  edge    127.0.0.1:4500  draining              4 of 200  4000 of 9000  -          -           0          1            rack-1  -
+edge-a  edge    127.0.0.1:4500  up, leaves in 10 min  4 of 200  4000          -          -           0          1            -       -
+studio  origin  127.0.0.1:4500  lost 12 s ago         -         -             -          -           0          1            -       -
+mill    worker  127.0.0.1:4500  up                    -         -             0.50 of 2  3           0          1            -       -"
         );
     }
 
@@ -446,11 +523,58 @@ live/bbb  studio  -        alternating  640x360@24  yes    -     3"
         };
         assert_eq!(
             handoffs(std::slice::from_ref(&info)).lines().nth(1).unwrap(),
-            "0000000000000001  0000000000000002  1 edge-a -> edge-b, 0 edge-a -> edge-b  \
+            "0000000000000001  0000000000000002  operator  1 edge-a -> edge-b, 0 edge-a -> edge-b  \
              rolled back (not in time)  3250 ms  frozen 120 ms, side 80 ms  edge-b was asked for"
         );
         assert_eq!(lost(ViewerGap::default()), "nothing");
         assert_eq!(outcome(&info), "rolled back (not in time) after 3250 ms");
+    }
+
+    #[test]
+    fn why_is_told_in_plain_words_with_what_was_known_and_weighed() {
+        let input = WhyInput {
+            name: "load of edge-a".into(),
+            value: 81.25,
+            unit: "%".into(),
+            source: "edge-a's report".into(),
+            age_ms: 400,
+            weight: 0.97,
+        };
+        let weighed = |a, b, cost, reason: &str| WhyAlternative {
+            edges: [id(a), id(b)],
+            cost,
+            reason: reason.into(),
+        };
+        let known = HandoffWhy {
+            handoff: HandoffId(1),
+            session: SessionId(2),
+            cause: Cause::Load,
+            because: "the load of edge-a will be 97 %".into(),
+            decided_by: gibbon_control::portal::DecidedBy::Foresight,
+            decided_us: 3_723_004_000,
+            foreseen: Some(Foreseen { need_us: 3_735_504_000, lead_ms: 5000, gain_s: 12.25 }),
+            inputs: vec![input],
+            alternatives: vec![
+                weighed("edge-b", "edge-b", Some(0.5), "chosen"),
+                weighed("edge-b", "edge-c", None, "no room"),
+            ],
+        };
+        assert_eq!(
+            why(&known),
+            "\
+hand-off 0000000000000001 of session 0000000000000002: load, decided at 01:02:03.004 by foresight
+Because the load of edge-a will be 97 %.
+It was needed from 01:02:15.504 on, 12.5 s later; a hand-off takes 5.0 s, and gains 12.2 s without a picture.
+
+KNOWN           VALUE   BY               AGE    WEIGHT
+load of edge-a  81.2 %  edge-a's report  0.4 s  0.97
+
+WEIGHED            COST    WHY
+edge-b             0.50 s  chosen
+edge-b and edge-c  -       no room"
+        );
+        let short = HandoffWhy { foreseen: None, inputs: vec![], alternatives: vec![], ..known };
+        assert_eq!(why(&short).lines().count(), 2);
     }
 
     #[test]

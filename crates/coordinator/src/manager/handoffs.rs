@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gibbon_control::{
     node::{NodeAddress, ToNode},
-    portal::{HandoffInfo, HandoffOutcome, HandoffRequest},
+    portal::{DecidedBy, HandoffInfo, HandoffOutcome, HandoffRequest},
     session::Order,
 };
 use gibbon_handoff::{
@@ -22,6 +22,7 @@ use crate::{
     handoffs::Effect,
     registry::position,
     sessions::Session,
+    why::{self, Grounds},
 };
 
 /// Length of a group where the stream's catalog is not known (yet).
@@ -56,8 +57,12 @@ impl Manager {
         if let Some(session) = self.sessions.get_mut(id).filter(|_| all_to_one && was_diverse) {
             session.becomes = Some(Placement::Together);
         }
-        let (info, effects) = self.start(now, begun, answer.why);
-        Ok((info, self.outputs(now, effects)))
+        let because = why::happened(Cause::Operator, &begun.0.plan().moves[0].from);
+        let grounds = Grounds::short(DecidedBy::Request, because, answer.why);
+        let (info, effects) = self.start(now, begun, grounds);
+        let mut out = self.outputs(now, effects);
+        out.extend(self.leave_neighbourhood(now, id));
+        Ok((info, out))
     }
 
     /// Which legs of `session` move where, and why there.
@@ -112,13 +117,14 @@ impl Manager {
         id: SessionId,
         cause: Cause,
         answer: &Answer,
+        grounds: Grounds,
     ) -> Option<Vec<Effect>> {
         let handoff = self.next_handoff();
         let session = self.sessions.get(id)?;
         let moves = moves(session, answer, |_, from| self.source(cause, from));
         let plan = self.handoff_plan(handoff, (id, session), cause, moves);
         match Executor::new(plan) {
-            Ok(begun) => Some(self.start(now, begun, answer.why.clone()).1),
+            Ok(begun) => Some(self.start(now, begun, grounds).1),
             Err(invalid) => {
                 tracing::warn!(session = %id, %invalid, "what was decided cannot be carried out");
                 None
@@ -127,7 +133,7 @@ impl Manager {
     }
 
     /// Ids of its own rise from term to term, and so never come twice.
-    fn next_handoff(&mut self) -> HandoffId {
+    pub(super) fn next_handoff(&mut self) -> HandoffId {
         self.begun += 1;
         HandoffId(self.term.0.wrapping_shl(32).wrapping_add(self.begun))
     }
@@ -166,7 +172,7 @@ impl Manager {
         &mut self,
         now: MediaTime,
         begun: (Executor, Vec<Action>),
-        selection: String,
+        grounds: Grounds,
     ) -> (HandoffInfo, Vec<Effect>) {
         let plan = begun.0.plan();
         if let Some(session) = self.sessions.get_mut(plan.session) {
@@ -177,7 +183,7 @@ impl Manager {
             let [zero, one] = Description::BOTH.map(|d| catalog.grid(d).duration());
             zero.max(one)
         });
-        self.handoffs.start(now, begun, selection, group)
+        self.handoffs.start(now, begun, grounds, group)
     }
 
     /// Takes up what an earlier start of the coordinator left behind, unless the session has been handed
@@ -197,8 +203,10 @@ impl Manager {
         let plan = self.handoff_plan(order.handoff, (id, session), Cause::Operator, moves);
         match Executor::adopt(self.term, plan) {
             Ok(begun) => {
-                let why = "taken up after a restart of the coordinator".to_owned();
-                self.start(now, begun, why).1
+                let why = "taken up after a restart of the coordinator";
+                let grounds =
+                    Grounds::short(DecidedBy::EarlierStart, why.to_owned(), why.to_owned());
+                self.start(now, begun, grounds).1
             }
             Err(invalid) => {
                 tracing::warn!(session = %id, %invalid, "what a client reports cannot be taken up");
@@ -267,6 +275,7 @@ impl Manager {
     /// A hand-off has ended: it is counted, and its session rests as its outcome demands.
     fn ended(&mut self, now: MediaTime, ended: &HandoffInfo) {
         self.metrics.ended(ended);
+        self.foresight_hears_of_end(now, ended);
         let Some(session) = self.sessions.get_mut(ended.session) else { return };
         let becomes = session.becomes.take();
         if ended.outcome == HandoffOutcome::Completed {
@@ -278,6 +287,7 @@ impl Manager {
             let tried = tried.and_then(|step| step.edge.as_ref());
             if let (Some(edge), Some(time)) = (tried, blame(ended.reason)) {
                 session.care.shun(now, edge, time);
+                self.foresee.bad(now, ended.session, edge);
             }
         }
         if becomes.is_some() {

@@ -7,7 +7,10 @@ use gibbon_media::{Description, MediaTime, Role, SessionId};
 use gibbon_monitor::{Page, Sample};
 
 use super::Manager;
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    telemetry::{Reason, Source},
+};
 
 impl Manager {
     /// What it counts.
@@ -33,6 +36,7 @@ impl Manager {
         );
         page.gauge("gibbon_streams", "Streams that are published.", [self.streams().len()]);
         page.gauge("gibbon_handoffs_running", "Hand-offs under way.", [self.handoffs.running()]);
+        self.collect_telemetry(now, page);
         let services = self.services();
         page.gauge(
             "gibbon_services",
@@ -41,6 +45,52 @@ impl Manager {
                 let count = services.iter().filter(|service| service.state == state).count();
                 Sample::new([("state", &state.as_str())], count)
             }),
+        );
+    }
+
+    /// What was told and refused, how old it is, and how far off what was made of it.
+    fn collect_telemetry(&self, now: MediaTime, page: &mut Page<'_>) {
+        let refused = Source::ALL.into_iter().flat_map(|source| {
+            Reason::ALL.map(|reason| {
+                let labels: [(_, &dyn Display); 2] =
+                    [("source", &source.as_str()), ("reason", &reason.as_str())];
+                Sample::new(labels, self.telemetry.refused().of(source, reason))
+            })
+        });
+        page.counter(
+            "gibbon_telemetry_refused_total",
+            "What was told and cannot be, by who told it and what is wrong with it.",
+            refused,
+        );
+        let ages = self.telemetry.ages(now);
+        let ages = ages.iter().flat_map(|(source, ages)| {
+            [("mean", ages.mean), ("oldest", ages.oldest)].map(|(of, age)| {
+                Sample::new([("source", &source.as_str()), ("of", &of)], age.as_secs_f64())
+            })
+        });
+        page.gauge(
+            "gibbon_telemetry_age_seconds",
+            "Time since something was told last, over all who tell something.",
+            ages,
+        );
+        let (load, path) = self.foresee.errors();
+        let errors = [
+            ("load", load, 1.0),
+            ("motion", self.telemetry.motion_errors(), 1.0),
+            ("path", path, 1e-3),
+        ];
+        page.gauge(
+            "gibbon_prediction_error",
+            "How far off predictions of 30 s are, in the mean: of load in shares of what a node has, of motion in metres, of paths in seconds of slack.",
+            errors.iter().flat_map(|(of, errors, unit)| {
+                [("foresight", errors.predicted), ("naive", errors.naive)]
+                    .map(|(by, error)| Sample::new([("of", of), ("by", &by)], error * unit))
+            }),
+        );
+        page.gauge(
+            "gibbon_predictions_compared",
+            "Predictions that could be compared with what came.",
+            errors.map(|(of, errors, _)| Sample::new([("of", &of)], errors.compared)),
         );
     }
 

@@ -30,6 +30,9 @@ impl Manager {
             _ => return Err(NodeRefusal::NotRegistered),
         };
         let came = self.registry.register(now, link, register)?;
+        if came {
+            self.maintenance.started(now, &id);
+        }
         // What it was told before may not have reached it.
         self.orders.forget(&id);
         let mut out = vec![self.registered(&id)];
@@ -75,6 +78,7 @@ impl Manager {
     ) -> Vec<Effect> {
         self.sessions.edge_reports(now, &id, &older.sessions, &[]);
         self.drains.gone(&id);
+        self.foresee.lost(now, &id);
         out.extend(self.worker_lost(now, &id));
         let effects = self.handoffs.node_lost(now, &id);
         out.push(Output::Event(Event::Node { id, up: false }));
@@ -116,8 +120,17 @@ impl Manager {
     ) -> Result<Vec<Output>, NodeRefusal> {
         let (sessions, streams) = (report.sessions.clone(), report.streams.clone());
         let draining = report.draining;
+        let told = report.health.is_some().then(|| NodeReport {
+            health: report.health,
+            links: report.links.clone(),
+            publishing: report.publishing.clone(),
+            ..NodeReport::default()
+        });
         let work = report.work.clone();
         let (older, was_lost) = self.registry.report(now, node, report)?;
+        if let Some(told) = told {
+            self.telemetry.node(now, node, &told);
+        }
         let mut out = vec![self.registered(node)];
         if was_lost {
             out.push(Output::Event(Event::Node { id: node.clone(), up: true }));
@@ -163,6 +176,7 @@ impl Manager {
         if let Some(viewing) = &report.viewing {
             self.viewed(id, viewing);
         }
+        self.client_tells(now, id, &report);
         // One bad leg is its edge's fault, and should the client leave it by itself it is not to be sent
         // back at once. Two are its own downlink's.
         if let ([complaint], Some(session)) = (&report.complaints[..], self.sessions.get_mut(id)) {
@@ -213,7 +227,7 @@ impl Manager {
     }
 
     /// The role of a node that can be emptied.
-    fn check_empties(&self, node: &NodeId) -> Result<Role, Refusal> {
+    pub(super) fn check_empties(&self, node: &NodeId) -> Result<Role, Refusal> {
         let address = self.registry.address(node).ok_or_else(|| Refusal::NoNode(node.clone()))?;
         match address.role {
             role @ (Role::Edge | Role::Worker) => Ok(role),

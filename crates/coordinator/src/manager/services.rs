@@ -125,7 +125,7 @@ impl Manager {
             Some(to) => self.all_but(to)?,
             None => Vec::new(),
         };
-        let begun = self.begin_move(now, root, Cause::Operator, exclude);
+        let begun = self.begin_move(now, root, Cause::Operator, exclude, None);
         let mut out = begun.map_err(|no_worker| {
             let named = to.as_ref().and_then(|to| {
                 let (_, unfit) = no_worker.workers.iter().find(|(worker, _)| worker == to)?;
@@ -138,7 +138,7 @@ impl Manager {
     }
 
     /// Every worker but `wanted`.
-    fn all_but(&self, wanted: &NodeId) -> Result<Vec<Excluded>, Refusal> {
+    pub(super) fn all_but(&self, wanted: &NodeId) -> Result<Vec<Excluded>, Refusal> {
         let workers = self.worker_states();
         if !workers.iter().any(|worker| worker.id == *wanted) {
             return Err(Refusal::NoNode(wanted.clone()));

@@ -29,8 +29,16 @@ impl Manager {
     ) -> Result<(SessionTicket, Vec<Output>), Refusal> {
         let stream = request.stream.clone();
         self.check_watchable(&stream)?;
-        let candidates = self.candidates();
-        let (edges, placement) = self.place(&candidates, &request)?;
+        let mut candidates = self.candidates();
+        let staying = self.staying(now, &candidates);
+        let (edges, placement) = match self.place(&staying, &request) {
+            // One that goes away soon is better than none, and who asks for it by name gets it.
+            Err(Refusal::NoEdge(_) | Refusal::Unfit { .. }) => self.place(&candidates, &request)?,
+            placed => {
+                candidates = staying;
+                placed?
+            }
+        };
         let client = request.location.map(position);
         let standbys = self.standbys(&candidates, &edges, &[], client);
         let created = Created {

@@ -28,11 +28,12 @@ impl Manager {
         root: InstanceId,
         cause: Cause,
         exclude: Vec<Excluded>,
+        why: Option<String>,
     ) -> Result<Vec<Output>, NoWorker> {
         let Some(a_move) = self.move_of(now, root, cause, exclude) else { return Ok(Vec::new()) };
         let a_move = self.attempt(now, a_move)?;
         let begun = self.services.describe(&a_move, MoveStep::Begun);
-        let out = self.tell(&a_move.services, &begun, None);
+        let out = self.tell(&a_move.services, &begun, why);
         self.services.moves.insert(root, a_move);
         Ok(out)
     }
@@ -169,7 +170,7 @@ impl Manager {
             {
                 continue;
             }
-            match self.begin_move(now, root, Cause::Drain, Vec::new()) {
+            match self.begin_move(now, root, Cause::Drain, Vec::new(), None) {
                 Ok(begun) => out.extend(begun),
                 Err(no_worker) => {
                     tracing::warn!(%worker, %no_worker, "components should move and cannot");

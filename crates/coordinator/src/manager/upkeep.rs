@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gibbon_control::node::ToNode;
+use gibbon_control::{node::ToNode, portal::DecidedBy};
 use gibbon_handoff::Cause;
 use gibbon_media::{MediaTime, NodeId, Priority, SessionId};
 use gibbon_placement::Candidate;
@@ -14,7 +14,9 @@ use super::{Manager, Output};
 use crate::{
     choose::Answer,
     drain,
+    foresee::Mode,
     upkeep::{LEAVE_LOST_AFTER, Need, Scene, hot_edges},
+    why::{self, Grounds},
 };
 
 /// A new start of the coordinator looks on for this long: nodes and clients are still coming back to it.
@@ -35,13 +37,14 @@ struct Turn {
     candidates: Vec<Candidate>,
     leg_kbps: u64,
     lost: BTreeSet<NodeId>,
+    emptied: BTreeSet<NodeId>,
     running: BTreeMap<NodeId, Vec<Cause>>,
 }
 
 impl Turn {
     fn scene<'a>(&'a self, hot: &'a BTreeSet<NodeId>) -> Scene<'a> {
-        let Turn { now, candidates, leg_kbps, lost, .. } = self;
-        Scene { now: *now, candidates, leg_kbps: *leg_kbps, lost, hot }
+        let Turn { now, candidates, leg_kbps, lost, emptied, .. } = self;
+        Scene { now: *now, candidates, leg_kbps: *leg_kbps, lost, emptied, hot }
     }
 
     /// A hand-off has begun: what it moves is on its way.
@@ -69,6 +72,7 @@ impl Manager {
             candidates: self.candidates(),
             leg_kbps: self.registry.leg_kbps(),
             lost: self.registry.lost_for(now, LEAVE_LOST_AFTER),
+            emptied: self.drains.all(),
             running: self.handoffs.running_from(),
         };
         self.hot = hot_edges(&self.hot, &turn.candidates, &self.handoffs.legs_leaving());
@@ -91,10 +95,9 @@ impl Manager {
         let mut needs: Vec<(u8, Priority, SessionId, Need)> = Vec::new();
         let (mut pressing, mut others) = (0, 0);
         for (id, session) in looked_at {
-            let Some(need) = scene.need(session).filter(|n| sweep || n.cause == Cause::Drain)
-            else {
-                continue;
-            };
+            let wanted =
+                |need: &Need| (sweep || need.cause == Cause::Drain) && self.meets(need.cause);
+            let Some(need) = scene.need(session).filter(wanted) else { continue };
             let (rank, count) = match need.cause {
                 Cause::Drain => (0, &mut pressing),
                 Cause::Failure => (1, &mut pressing),
@@ -108,6 +111,16 @@ impl Manager {
         }
         needs.sort_by_key(|(rank, priority, ..)| (*rank, *priority));
         needs.into_iter().map(|(.., id, need)| (id, need)).collect()
+    }
+
+    /// Whether what has happened is a reason to move a session, by how the coordinator is to decide.
+    fn meets(&self, cause: Cause) -> bool {
+        match self.foresee.mode() {
+            Mode::Ahead | Mode::Off => true,
+            // Load is for the thresholds that are to be compared.
+            Mode::Reactive => cause != Cause::Load,
+            Mode::Never => matches!(cause, Cause::Drain | Cause::Failure),
+        }
     }
 
     /// Begins the hand-off that `need` asks for, if there may be one more and there is an edge for it.
@@ -138,7 +151,8 @@ impl Manager {
         if need.cause == Cause::Drain && !self.drains.may_begin(now, &need.edge, of_this_cause) {
             return Vec::new();
         }
-        let Some(effects) = self.start_by_itself(now, id, need.cause, &answer) else {
+        let grounds = self.grounds(turn, id, need, &answer);
+        let Some(effects) = self.start_by_itself(now, id, need.cause, &answer, grounds) else {
             return Vec::new();
         };
         turn.note(need, &answer);
@@ -146,7 +160,40 @@ impl Manager {
             let leaving = self.handoffs.legs_leaving();
             self.hot = hot_edges(&self.hot, &turn.candidates, &leaving);
         }
-        self.outputs(now, effects)
+        let mut out = self.outputs(now, effects);
+        out.extend(self.leave_neighbourhood(now, id));
+        out
+    }
+
+    /// Why a session is moved for what has already happened.
+    fn grounds(&self, turn: &Turn, id: SessionId, need: &Need, answer: &Answer) -> Grounds {
+        let (now, edge) = (turn.now, &need.edge);
+        let because = why::happened(need.cause, edge);
+        let mut grounds = Grounds::short(DecidedBy::Upkeep, because, answer.why.clone());
+        let report_age = self.registry.reported(edge).map_or(Duration::ZERO, |at| now.since(at));
+        let said = |name: &str, value: f64, unit: &str| {
+            why::fact(format!("{name} {edge}"), value, unit, format!("{edge}'s report"), report_age)
+        };
+        if let Some(candidate) = turn.candidates.iter().find(|candidate| candidate.id == *edge) {
+            grounds = grounds.knowing(said("load of", candidate.load() * 100.0, "%"));
+        }
+        if let Some(draining) = self.drains.of(edge) {
+            let left = draining.within_ms as f64 / 1000.0;
+            grounds = grounds.knowing(said("deadline of the drain of", left, "s"));
+        }
+        if need.cause == Cause::Failure {
+            let silent = report_age.as_secs_f64();
+            grounds = grounds.knowing(why::own(format!("silence of {edge}"), silent, "s"));
+        }
+        let Some(session) = self.sessions.get(id) else { return grounds };
+        for (complaint, age) in session.complaints(now).filter(|(c, _)| c.edge == *edge) {
+            let name = format!("{:?} of description {}", complaint.reason, complaint.description);
+            let lasts = age.as_secs_f64();
+            let source = "the client".to_owned();
+            grounds = grounds.knowing(why::fact(name, lasts, "s", source, Duration::ZERO));
+        }
+        let priority = u8::from(session.priority);
+        grounds.knowing(why::own("priority of the session".to_owned(), priority.into(), ""))
     }
 
     /// Nothing can take what should be moved: it is not asked again at once.

@@ -14,7 +14,11 @@ impl Manager {
 
     /// All nodes, those lost of late included.
     pub fn nodes(&self, now: MediaTime) -> Vec<NodeInfo> {
-        self.registry.nodes_info(now, |node| self.drains.of(node), |worker| self.assigned(worker))
+        let told = |node: &NodeId| self.telemetry.maintenance(node);
+        let leaves_at =
+            |node: &NodeId| [self.maintenance.of(node), told(node)].into_iter().flatten().min();
+        let draining = |node: &NodeId| self.drains.of(node);
+        self.registry.nodes_info(now, draining, leaves_at, |worker| self.assigned(worker))
     }
 
     /// All streams.

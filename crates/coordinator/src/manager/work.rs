@@ -147,7 +147,7 @@ impl Manager {
     }
 
     /// Whether workers may still come back with what an earlier start has had started.
-    fn looks_on(&self, now: MediaTime) -> bool {
+    pub(super) fn looks_on(&self, now: MediaTime) -> bool {
         self.started.is_none_or(|started| now.since(started) < LOOKS_ON_FOR)
     }
 

@@ -22,6 +22,8 @@ pub enum Cause {
     Operator,
     /// The worker is being emptied.
     Drain,
+    /// The worker will be overloaded, or goes away.
+    Foreseen,
 }
 
 /// A segment on its way.

@@ -1,5 +1,6 @@
 //! A manager among scripted nodes and clients, under a clock that the test moves.
 
+pub mod live;
 pub mod workers;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use gibbon_control::{
 };
 use gibbon_coordinator::{
     catalogue::Catalogue,
+    foresee::Settings,
     manager::{Manager, Output, Refusal},
     registry::{LinkId, NodeRefusal},
 };
@@ -116,6 +118,11 @@ impl Network {
         network.publish();
         ["edge-a", "edge-b", "edge-c"].iter().for_each(|edge| network.register(edge));
         network
+    }
+
+    /// The same, under a coordinator that decides as these settings say.
+    pub fn foreseeing(self, settings: Settings) -> Self {
+        Self { manager: self.manager.foreseeing(settings), ..self }
     }
 
     pub fn publish(&mut self) {

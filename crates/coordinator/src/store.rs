@@ -1,7 +1,8 @@
-//! The term: rises with each start of the coordinator, so that what it ordered before is older. The one thing
-//! it should not forget; where it does, the clock stands in for its memory.
+//! What the coordinator must not forget: its term, which rises with each start of it, so that what it ordered before is
+//! older; and planned work that was announced to it alone. Where the term is lost, the clock stands in for it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -9,8 +10,10 @@ use std::{
 
 use anyhow::Context;
 use gibbon_handoff::Term;
-use gibbon_media::MediaTime;
+use gibbon_media::{MediaTime, NodeId};
 use serde::{Deserialize, Serialize};
+
+use crate::maintenance::Maintenance;
 
 /// The file's name where a folder is given.
 const FILE: &str = "coordinator.json";
@@ -18,6 +21,9 @@ const FILE: &str = "coordinator.json";
 #[derive(Serialize, Deserialize)]
 struct State {
     term: Term,
+    /// When nodes go away, in µs since the epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    maintenance: BTreeMap<NodeId, u64>,
 }
 
 /// The term that follows `stored`, at `now`: above it, and above that of every start that happened in an
@@ -27,32 +33,52 @@ pub fn next(stored: Option<Term>, now: MediaTime) -> Term {
     Term(stored.map_or(by_clock, |Term(stored)| by_clock.max(stored.saturating_add(1))))
 }
 
-/// Raises the term in `state`, a file or an existing folder, and returns it. A store that cannot be read or
-/// written is no reason not to start: it is said loudly, and the clock makes the term.
-pub fn begin(state: &Path, now: MediaTime) -> Term {
-    let file = if state.is_dir() { state.join(FILE) } else { state.to_owned() };
-    let without = |error: &anyhow::Error| {
-        tracing::warn!("{error:#}; the clock makes the term: keep it right until this is mended");
-    };
-    let stored = read(&file).inspect_err(without).unwrap_or_default();
-    let term = next(stored, now);
-    let written = write(&file, &State { term }).with_context(|| {
-        format!("cannot write the state file {}; --state names another place", file.display())
-    });
-    if let Err(error) = &written {
-        without(error);
-    }
-    term
+/// The file, as this start of the coordinator keeps it.
+#[derive(Debug)]
+pub struct Store {
+    file: PathBuf,
+    /// Of this start.
+    pub term: Term,
 }
 
-fn read(file: &Path) -> anyhow::Result<Option<Term>> {
+impl Store {
+    /// Raises the term in `state`, a file or an existing folder. Returns what had been announced, too. A store that
+    /// cannot be read or written is no reason not to start: it is said loudly, and the clock makes the term.
+    pub fn begin(state: &Path, now: MediaTime) -> (Self, Maintenance) {
+        let file = if state.is_dir() { state.join(FILE) } else { state.to_owned() };
+        let without = |error: &anyhow::Error| {
+            tracing::warn!(
+                "{error:#}; the clock makes the term: keep it right until this is mended"
+            );
+        };
+        let stored = read(&file).inspect_err(without).unwrap_or_default();
+        let term = next(stored.as_ref().map(|state| state.term), now);
+        let announced = stored.map(|state| state.maintenance).unwrap_or_default();
+        let (store, maintenance) = (Self { file, term }, Maintenance::kept(announced));
+        if let Err(error) = store.keep(&maintenance) {
+            without(&error);
+        }
+        (store, maintenance)
+    }
+
+    /// Keeps what is announced now.
+    pub fn keep(&self, maintenance: &Maintenance) -> anyhow::Result<()> {
+        let state = State { term: self.term, maintenance: maintenance.to_keep() };
+        write(&self.file, &state).with_context(|| {
+            let file = self.file.display();
+            format!("cannot write the state file {file}; --state names another place")
+        })
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Option<State>> {
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.with_context(|| format!("cannot read the state file {}", file.display()))?,
     };
     let state: State = serde_json::from_str(&text)
         .with_context(|| format!("the state file {} is damaged", file.display()))?;
-    Ok(Some(state.term))
+    Ok(Some(state))
 }
 
 /// Writes beside the file and renames, so that there is always a whole one.
@@ -95,6 +121,25 @@ mod tests {
         ] {
             assert_eq!(next(stored, NOW), term, "{stored:?}");
         }
+    }
+
+    fn begin(state: &Path, now: MediaTime) -> Term {
+        Store::begin(state, now).0.term
+    }
+
+    #[test]
+    fn what_was_announced_is_known_to_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, mut maintenance) = Store::begin(folder.path(), NOW);
+        assert_eq!(maintenance, Maintenance::default());
+        let request = gibbon_control::portal::MaintenanceRequest { in_ms: 60_000 };
+        maintenance.announce(NOW, &"edge-a".parse().unwrap(), &request).unwrap();
+        store.keep(&maintenance).unwrap();
+        let (next, kept) = Store::begin(folder.path(), NOW);
+        assert_eq!((next.term > store.term, kept), (true, maintenance));
+        // A file of before there was such a thing.
+        fs::write(folder.path().join(FILE), "{\"term\":7}").unwrap();
+        assert_eq!(Store::begin(folder.path(), NOW).1, Maintenance::default());
     }
 
     #[test]

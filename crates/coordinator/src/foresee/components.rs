@@ -1,0 +1,271 @@
+//! Components ahead of need: the decision for legs, made for components and workers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
+use gibbon_placement::{
+    assign::WorkerState,
+    foresight::{
+        Link, NodeIndex, NodeOutlook, Pace, Policy,
+        components::{Component, pass},
+    },
+    predict::Load,
+};
+
+use super::{NOTE_EVERY, Picture};
+use crate::{
+    registry::MAX_NODES,
+    services::{Instance, Services, Stand},
+};
+
+/// Beyond this share of its cores, what a worker runs comes late.
+pub const LIMIT: f64 = 0.9;
+/// How long a component's hand-off takes, from its order until its successor runs.
+const LEAD: Duration = Duration::from_secs(10);
+/// What an idle component is taken to use at least, in cores: so that a move of it changes something.
+const LEAST_CORES: f64 = 0.01;
+/// What carries one of two replicas alone is missed so much.
+const ONE_OF_TWO: f64 = 0.5;
+
+/// A component, wherever it runs: what it makes, and for which replica.
+type Key = (StreamName, u8);
+
+/// What is kept of workers and components from pass to pass.
+#[derive(Default)]
+pub struct Components {
+    workers: BTreeMap<NodeId, Load>,
+    /// Workers by index: one keeps its place.
+    names: Vec<NodeId>,
+    components: BTreeMap<Key, Kept>,
+    noted: MediaTime,
+    looked: MediaTime,
+}
+
+#[derive(Default)]
+struct Kept {
+    pace: Pace,
+    /// Where it would be if nothing had ever been moved for load.
+    home: Option<NodeId>,
+}
+
+/// A segment that is to move.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relocation {
+    /// The instance that it begins with.
+    pub root: InstanceId,
+    /// Where it is to run.
+    pub to: NodeId,
+    /// Why.
+    pub why: String,
+}
+
+impl Components {
+    /// Whether the next pass is due. If so, it is reckoned as done.
+    pub fn is_due(&mut self, now: MediaTime, period: Duration) -> bool {
+        let due = now.since(self.looked) >= period;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
+    /// Notes how busy workers are, if it is time.
+    pub fn note(&mut self, now: MediaTime, workers: &[WorkerState], services: &Services) {
+        if now.since(self.noted) < NOTE_EVERY {
+            return;
+        }
+        self.noted = now;
+        self.workers.retain(|id, _| workers.iter().any(|worker| worker.id == *id));
+        let moved = self.moved(services);
+        for worker in workers.iter().filter(|worker| worker.up && worker.cores > 0.0) {
+            let moved = moved.get(&worker.id).copied().unwrap_or(0.0);
+            let demand = ((worker.busy_cores + moved) / worker.cores).max(0.0);
+            let load = self.workers.entry(worker.id.clone()).or_insert_with(|| Load::begin(now));
+            load.update(now, demand);
+        }
+    }
+
+    /// Cores that each worker would have to give if nothing had been moved, beyond what it gives.
+    fn moved(&self, services: &Services) -> BTreeMap<NodeId, f64> {
+        let mut moved: BTreeMap<NodeId, f64> = BTreeMap::new();
+        for (root, instance) in roots(services) {
+            let kept = self.components.get(&key(instance));
+            let Some(home) = kept.and_then(|kept| kept.home.as_ref()) else { continue };
+            if *home != instance.worker {
+                let cores = cores(services, root);
+                *moved.entry(home.clone()).or_default() += cores;
+                *moved.entry(instance.worker.clone()).or_default() -= cores;
+            }
+        }
+        moved
+    }
+
+    /// One pass. `may` says of a segment whether it can be moved now.
+    pub fn pass(
+        &mut self,
+        picture: &Picture<'_>,
+        workers: &[WorkerState],
+        services: &Services,
+        policy: &Policy,
+        may: impl Fn(InstanceId) -> bool,
+    ) -> Vec<Relocation> {
+        let now = picture.now;
+        let policy = Policy { lead: LEAD, ..policy.clone() };
+        self.take_in(workers);
+        let names = self.names.clone();
+        let index = |id: &NodeId| {
+            let at = names.iter().position(|name| name == id)?;
+            Some(NodeIndex(at as u32))
+        };
+        let mut outlooks: Vec<_> =
+            names.iter().map(|id| self.outlook(picture, workers, id)).collect();
+        let mut roots: Vec<_> = roots(services).collect();
+        self.components.retain(|known, _| roots.iter().any(|(_, root)| key(root) == *known));
+        let bound_for = |instance: &Instance| {
+            let replica = instance.spec.replica;
+            let successor = services.standing(&instance.stream, replica, Stand::Coming)?;
+            index(&successor.worker)
+        };
+        roots.retain(|(root, instance)| {
+            let stays = index(&instance.worker).is_some_and(|at| !outlooks[at.at()].closed);
+            stays && (may(*root) || bound_for(instance).is_some())
+        });
+        let mut components: Vec<_> = Vec::new();
+        for (root, instance) in &roots {
+            let Some(at) = index(&instance.worker) else { continue };
+            let places = places(picture, workers, services, (*root, *instance));
+            components.push(Component {
+                at,
+                priority: priority(services, instance),
+                weight: cores(services, *root),
+                carries: carries(services, instance),
+                lead: LEAD,
+                places: places
+                    .into_iter()
+                    .filter_map(|(worker, links)| Some((index(worker)?, links)))
+                    .collect(),
+                bound_for: bound_for(instance),
+                pace: self
+                    .components
+                    .get(&key(instance))
+                    .map_or_else(Pace::default, |k| k.pace.clone()),
+            });
+        }
+        let decided = pass(&mut components, &mut outlooks, &policy, now);
+        for (component, (_, instance)) in components.iter().zip(&roots) {
+            let kept = self.components.entry(key(instance)).or_default();
+            kept.pace = component.pace.clone();
+            kept.home.get_or_insert_with(|| instance.worker.clone());
+        }
+        let mut relocations = Vec::new();
+        for relocation in decided {
+            let (root, instance) = roots[relocation.component];
+            let outlook = &outlooks[relocation.from.at()];
+            let peak = outlook.load.iter().map(|forecast| forecast.load).fold(0.0, f64::max);
+            let leaves = outlook.leaves_at.map(|_| format!("{} goes away", outlook.id));
+            let why = leaves.unwrap_or_else(|| {
+                let (peak, limit) = (peak * 100.0, LIMIT * 100.0);
+                format!("the load of {} will be {peak:.0} %; its limit is {limit:.0} %", outlook.id)
+            });
+            let need = relocation.decided.need.since(now).as_secs_f64();
+            relocations.push(Relocation {
+                root,
+                to: outlooks[relocation.to.at()].id.clone(),
+                why: format!("{why}; needed in {need:.0} s, by foresight"),
+            });
+            if let Some(kept) = self.components.get_mut(&key(instance)) {
+                kept.pace.moved([relocation.from; 2], [relocation.to; 2], &policy, now);
+            }
+        }
+        relocations
+    }
+
+    /// New workers get an index; one that is gone keeps it, until there are too many.
+    fn take_in(&mut self, workers: &[WorkerState]) {
+        if self.names.len() >= 2 * MAX_NODES {
+            self.names.clear();
+            self.components.values_mut().for_each(|kept| kept.pace = Pace::default());
+        }
+        for worker in workers {
+            if !self.names.contains(&worker.id) {
+                self.names.push(worker.id.clone());
+            }
+        }
+    }
+
+    fn outlook(&self, picture: &Picture<'_>, workers: &[WorkerState], id: &NodeId) -> NodeOutlook {
+        let mut outlook = NodeOutlook::new(id.clone());
+        let Some(worker) = workers.iter().find(|worker| worker.id == *id) else {
+            outlook.closed = true;
+            return outlook;
+        };
+        outlook.position = worker.position;
+        // One that is lost is left by others, at once.
+        outlook.closed = worker.draining || !worker.up || worker.cores <= 0.0;
+        outlook.reported = picture.registry.reported(&worker.id).unwrap_or_default();
+        outlook.limit = LIMIT;
+        outlook.per_leg = if worker.cores > 0.0 { 1.0 / worker.cores } else { 0.0 };
+        outlook.leaves_at = picture.leaves_at(&worker.id);
+        let busy = worker.busy_cores * outlook.per_leg;
+        match self.workers.get(&worker.id) {
+            Some(demand) => outlook.expect(busy, demand, picture.now),
+            None => outlook.expect_flat(busy),
+        }
+        outlook
+    }
+}
+
+fn key(instance: &Instance) -> Key {
+    (instance.stream.clone(), instance.spec.replica)
+}
+
+/// What moves: active segments, by the instance that each begins with.
+fn roots(services: &Services) -> impl Iterator<Item = (InstanceId, &Instance)> {
+    services.instances().filter(|(_, i)| i.spec.raw_from().is_none() && i.stand == Stand::Active)
+}
+
+/// The highest priority of those that it works for.
+fn priority(services: &Services, instance: &Instance) -> Priority {
+    let users = services.used_by(instance);
+    let users = users.iter().filter_map(|id| services.get(*id));
+    users.map(|service| service.priority).max().unwrap_or_default()
+}
+
+/// What is missed without it: half where all that it works for have a standby.
+fn carries(services: &Services, instance: &Instance) -> f64 {
+    let users = services.used_by(instance);
+    let mut users = users.iter().filter_map(|id| services.get(*id));
+    if users.all(|service| service.standby) { ONE_OF_TWO } else { 1.0 }
+}
+
+/// What a segment is expected to take.
+fn cores(services: &Services, root: InstanceId) -> f64 {
+    let segment = services.hanging_on(root);
+    let instances = segment.iter().filter_map(|id| services.instance(*id));
+    instances.map(|instance| instance.expected.cores).sum::<f64>().max(LEAST_CORES)
+}
+
+/// Where a segment might run, and the link there from whom it has its media.
+fn places<'a>(
+    picture: &Picture<'_>,
+    workers: &'a [WorkerState],
+    services: &Services,
+    (root, instance): (InstanceId, &Instance),
+) -> Vec<(&'a NodeId, Vec<Link>)> {
+    let segment = services.hanging_on(root);
+    let segment: Vec<_> = segment.iter().filter_map(|id| services.instance(*id)).collect();
+    let memory: u64 = segment.iter().map(|instance| instance.expected.memory_mib).sum();
+    let source = instance.report.as_ref().and_then(|report| report.input.peer.clone());
+    let fits = |worker: &&WorkerState| {
+        let offers = |i: &&Instance| worker.components.iter().any(|name| name == i.component());
+        worker.id == instance.worker
+            || worker.up
+                && segment.iter().all(offers)
+                && worker.used_memory_mib.saturating_add(memory) <= worker.memory_mib
+    };
+    let link = |to: &NodeId| {
+        let link = source.as_ref().and_then(|from| picture.telemetry.link(picture.now, from, to));
+        vec![link.unwrap_or_default()]
+    };
+    workers.iter().filter(fits).map(|worker| (&worker.id, link(&worker.id))).collect()
+}
