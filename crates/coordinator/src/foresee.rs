@@ -209,7 +209,7 @@ impl Foresee {
             .into_iter()
             .filter_map(|(node, sample)| Some((self.nodes.find(&node)?, sample)))
             .collect();
-        let known = self.sessions.entry(id).or_insert_with(Known::new);
+        let known = self.sessions.entry(id).or_default();
         if let Some(whereabouts) = heard.whereabouts {
             known.told(now, whereabouts);
         }
@@ -382,7 +382,7 @@ impl Foresee {
         self.sessions.retain(|id, _| picture.sessions.get(*id).is_some());
         self.nodes.forget_moved();
         for (id, session) in picture.sessions.iter() {
-            let known = self.sessions.entry(id).or_insert_with(Known::new);
+            let known = self.sessions.entry(id).or_default();
             known.follow(picture, (id, session), &self.streams.names, &self.nodes);
             known.count_moved(&mut self.nodes);
         }

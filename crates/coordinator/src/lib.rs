@@ -6,9 +6,13 @@
 //! made so by [`orders`] to workers. [`service`] gives it a clock and passes on what it says; [`nodes`] and
 //! [`portal`] are the doors: QUIC for nodes, HTTP for people and programs.
 //!
+//! What nodes and clients tell besides is judged and kept in [`telemetry`]; [`foresee`] makes of it, and of what was
+//! announced ([`maintenance`]), what will be, and decides ahead of need.
+//!
 //! One hand-off from its cause to its end:
-//! 1. somebody asks for it (`Manager::request_handoff`), or [`upkeep::Scene::need`] finds in a turn of
-//!    `Manager::keep_up` that legs should move;
+//! 1. somebody asks for it (`Manager::request_handoff`); or `Manager::foresee` finds that it will be needed; or
+//!    [`upkeep::Scene::need`] finds in a turn of `Manager::keep_up`, when something has happened that was not foreseen,
+//!    that legs should move. Why is kept with it ([`why::Grounds`]);
 //! 2. [`choose::Question::answer`] says where to, and `Manager::start` hands the plan to
 //!    [`handoffs::Handoffs::start`];
 //! 3. the executor of `gibbon_handoff` leads it. What edges and clients answer (`Manager::node_says`), and timers

@@ -13,6 +13,7 @@ use gibbon_control::{
     work::Input,
 };
 use gibbon_coordinator::{
+    foresee::{Mode, Settings},
     manager::Refusal,
     orders::ACKNOWLEDGE_WITHIN,
     registry::LOST_AFTER,
@@ -449,4 +450,43 @@ fn a_service_that_is_ended_while_it_moves_leaves_nothing() {
         assert!(scene.runs(worker).is_empty(), "{worker}: {:?}", scene.runs(worker));
     }
     assert!(scene.network.manager.services().is_empty());
+}
+
+/// The same as `divided`, under a coordinator that looks ahead each second.
+fn foreseeing() -> (Scene, ServiceId) {
+    let (mut scene, service, _) = divided(CHAIN);
+    let settings = Settings { period: SECOND, ..Settings::of(Mode::Ahead) };
+    scene.network = scene.network.foreseeing(settings);
+    scene.worker("worker-a").busy = 0.3;
+    scene.pass(20 * SECOND);
+    assert_eq!(scene.at(service), ["worker-a", "worker-a", "worker-c"]);
+    (scene, service)
+}
+
+#[test]
+fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit() {
+    let (mut scene, service) = foreseeing();
+    let mut left_at = None;
+    for second in 0..60 {
+        // 90 % is reached after a minute.
+        scene.worker("worker-a").busy = 0.3 + 0.01 * f64::from(second);
+        scene.pass(SECOND);
+        if left_at.is_none() && scene.at(service)[0] == "worker-b" {
+            left_at = Some(second);
+        }
+    }
+    assert!(left_at.is_some_and(|second| second < 57), "{left_at:?}");
+    assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::Completed], "once");
+}
+
+#[test]
+fn m10_components_leave_a_worker_that_goes_away_in_time() {
+    let (mut scene, service) = foreseeing();
+    let (manager, now) = (&mut scene.network.manager, scene.network.now);
+    let request = gibbon_control::portal::MaintenanceRequest { in_ms: 60_000 };
+    manager.maintain(now, &id("worker-a"), &request).unwrap();
+    scene.pass(30 * SECOND);
+    assert_eq!(scene.at(service)[0], "worker-a", "there is time");
+    scene.pass(28 * SECOND);
+    assert_eq!(scene.at(service), ["worker-b", "worker-b", "worker-c"]);
 }

@@ -291,6 +291,25 @@ async fn a_session_is_created_and_handed_off_through_both_doors() {
     }
     let (_, info) = running.get(&format!("/v1/handoffs/{handoff}")).await;
     assert_eq!((&info["outcome"], &info["reason"]), (&json!("completed"), &Value::Null));
+    let (status, why) = running.get(&format!("/v1/handoffs/{handoff}/why")).await;
+    assert_eq!(
+        (status, &why["decided_by"], &why["cause"]),
+        (200, &json!("request"), &json!("operator"))
+    );
+    assert_eq!(why["because"], "somebody asked for it");
+    assert_eq!(running.get("/v1/handoffs/00000000000000ff/why").await.0, 404);
+    let path = "/v1/nodes/edge-a/maintenance";
+    let body = json!({"in_ms": 60_000}).to_string();
+    assert_eq!(running.post(path, "", &body).await.0, 401);
+    let (status, announced) = running.post(path, &running.token(), &body).await;
+    assert_eq!((status, &announced["maintenance_in_ms"]), (202, &json!(60_000)));
+    let far = json!({"in_ms": u64::MAX}).to_string();
+    assert_eq!(running.post(path, &running.token(), &far).await.0, 422);
+    assert_eq!(running.delete(path, &running.token()).await.0, 204);
+    let (_, nodes) = running.get("/v1/nodes").await;
+    assert_eq!(nodes[0]["maintenance_in_ms"], Value::Null);
+    let (status, _) = running.post("/v1/nodes/studio/maintenance", &running.token(), &body).await;
+    assert_eq!(status, 409);
     let (_, session) = running.get(&format!("/v1/sessions/{watching}")).await;
     assert_eq!(session["origin"], "studio");
     assert_eq!(session["edges"], json!(["edge-b", "edge-b"]));

@@ -36,9 +36,9 @@ pub struct Known {
     told: Option<MediaTime>,
 }
 
-impl Known {
+impl Default for Known {
     /// Nothing is known yet of where its legs are.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let nowhere = [NodeIndex(NOWHERE); 2];
         Self {
             session: Session::new(nowhere, StreamIndex(NOWHERE), PLAYOUT_MS),
@@ -50,7 +50,9 @@ impl Known {
             told: None,
         }
     }
+}
 
+impl Known {
     /// The client measured a path.
     pub fn measured(&mut self, node: NodeIndex, sample: Sample) -> Result<(), Unusable> {
         self.session.measured(node, sample)?;

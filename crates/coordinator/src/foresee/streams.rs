@@ -35,6 +35,9 @@ pub fn distortions(scheme: Scheme) -> Distortions {
 /// From whom each node has a description.
 type Sources<'a> = BTreeMap<(&'a NodeId, Description), Option<&'a NodeId>>;
 
+/// Who publishes what an edge has, and what that lagged at the last pass, in ms.
+type Publishers = BTreeMap<NodeIndex, (NodeId, f64)>;
+
 /// The streams that are published.
 #[derive(Default)]
 pub struct Streams {
@@ -43,7 +46,7 @@ pub struct Streams {
     /// The index of each.
     pub names: BTreeMap<StreamName, u32>,
     /// By index, its name, and from which publisher each edge has it in the end, with what that lagged then, in ms.
-    fed: Vec<(StreamName, BTreeMap<NodeIndex, (NodeId, f64)>)>,
+    fed: Vec<(StreamName, Publishers)>,
 }
 
 impl Streams {
@@ -111,11 +114,8 @@ impl Ways<'_> {
     }
 
     /// How it comes to each edge that holds it, and from which publisher, with what that lags.
-    fn feeds(
-        &self,
-        nodes: &mut Nodes,
-    ) -> (BTreeMap<NodeIndex, Feed>, BTreeMap<NodeIndex, (NodeId, f64)>) {
-        let (mut feeds, mut fed) = (BTreeMap::<NodeIndex, Feed>::new(), BTreeMap::new());
+    fn feeds(&self, nodes: &mut Nodes) -> (BTreeMap<NodeIndex, Feed>, Publishers) {
+        let (mut feeds, mut fed) = (BTreeMap::<NodeIndex, Feed>::new(), Publishers::new());
         for ((holder, description), source) in self.sources {
             let (Some(node), Some(source)) = (nodes.find(holder), source) else { continue };
             let Some((mut feed, from)) = self.feed(holder, *description) else { continue };

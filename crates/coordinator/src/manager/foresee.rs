@@ -1,6 +1,6 @@
 //! What is decided ahead of need, carried out like all hand-offs and moves of components.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use gibbon_control::{
     node::ToNode,
@@ -43,19 +43,15 @@ impl Manager {
         &self.maintenance
     }
 
-    fn picture(&self, now: MediaTime) -> Picture<'_> {
-        let Self { registry, telemetry, sessions, handoffs, drains, maintenance, .. } = self;
-        Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance }
-    }
-
     /// Looks ahead, if it is time, and begins what is due.
     pub(super) fn foresee(&mut self, now: MediaTime) -> Vec<Output> {
-        let mut foresee =
-            std::mem::replace(&mut self.foresee, Foresee::new(Settings::of(Mode::Off)));
-        foresee.note(&self.picture(now));
-        let look = foresee.decides() && !self.looks_on(now) && foresee.is_due(now);
-        let foreseen = look.then(|| foresee.pass(&self.picture(now)));
-        self.foresee = foresee;
+        let acts = !self.looks_on(now);
+        let Self { foresee, registry, telemetry, sessions, handoffs, drains, maintenance, .. } =
+            self;
+        let picture = Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance };
+        foresee.note(&picture);
+        let look = acts && foresee.decides() && foresee.is_due(now);
+        let foreseen = look.then(|| foresee.pass(&picture));
         let Some(foreseen) = foreseen else { return Vec::new() };
         let there = |id: SessionId| self.sessions.get(id).is_some();
         self.telemetry.keep(|node| self.registry.address(node).is_some(), there);
@@ -190,28 +186,27 @@ impl Manager {
         self.foresee.ended(now, ended.session, session.legs(), completed);
     }
 
-    /// Looks ahead for workers, if it is time: with [`foresee`](Self::foresee), whose pass is the last.
+    /// The same for what runs on workers.
     pub(super) fn foresee_components(&mut self, now: MediaTime) -> Vec<Output> {
         let workers = self.worker_states();
         if workers.is_empty() || self.looks_on(now) {
             return Vec::new();
         }
-        let mut foresee =
-            std::mem::replace(&mut self.foresee, Foresee::new(Settings::of(Mode::Off)));
-        let policy = foresee.policy().clone();
-        foresee.components.note(now, &workers, &self.services);
-        let relocations =
-            if foresee.mode() == Mode::Ahead && foresee.components.is_due(now, policy.period) {
-                let rests = |root: InstanceId| {
-                    self.services.instance(root).is_some_and(|instance| instance.rests_until > now)
-                };
-                let may = |root: InstanceId| !rests(root) && self.may_move(root);
-                let picture = self.picture(now);
-                foresee.components.pass(&picture, &workers, &self.services, &policy, may)
-            } else {
-                Vec::new()
-            };
-        self.foresee = foresee;
+        let rests = |instance: &services::Instance| instance.rests_until > now;
+        let roots = self.services.instances().filter(|(_, instance)| !rests(instance));
+        let may: BTreeSet<_> =
+            roots.map(|(id, _)| id).filter(|root| self.may_move(*root)).collect();
+        let Self { foresee, registry, telemetry, sessions, handoffs, drains, maintenance, .. } =
+            self;
+        let picture = Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance };
+        let (ahead, policy) = (foresee.mode() == Mode::Ahead, foresee.policy().clone());
+        let components = &mut foresee.components;
+        components.note(now, &workers, &self.services);
+        if !ahead || !components.is_due(now, policy.period) {
+            return Vec::new();
+        }
+        let may = |root: InstanceId| may.contains(&root);
+        let relocations = components.pass(&picture, &workers, &self.services, &policy, may);
         relocations.into_iter().flat_map(|relocation| self.relocate(now, relocation)).collect()
     }
 
@@ -267,10 +262,14 @@ impl Manager {
         self.handoffs.why(id).ok_or(Refusal::NoHandoff(id))
     }
 
+    /// When a node goes away, by the first of those who say so.
+    pub(super) fn leaves_at(&self, node: &NodeId) -> Option<MediaTime> {
+        [self.maintenance.of(node), self.telemetry.maintenance(node)].into_iter().flatten().min()
+    }
+
     /// Candidates for what is new: those that go away soon are as if they were being emptied.
     pub(super) fn staying(&self, now: MediaTime, candidates: &[Candidate]) -> Vec<Candidate> {
-        let picture = self.picture(now);
-        let soon = |node: &NodeId| picture.leaves_at(node).is_some_and(|at| at <= now + SOON);
+        let soon = |node: &NodeId| self.leaves_at(node).is_some_and(|at| at <= now + SOON);
         let mut staying = candidates.to_vec();
         for candidate in &mut staying {
             candidate.draining |= soon(&candidate.id);

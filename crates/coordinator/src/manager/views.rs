@@ -14,11 +14,13 @@ impl Manager {
 
     /// All nodes, those lost of late included.
     pub fn nodes(&self, now: MediaTime) -> Vec<NodeInfo> {
-        let told = |node: &NodeId| self.telemetry.maintenance(node);
-        let leaves_at =
-            |node: &NodeId| [self.maintenance.of(node), told(node)].into_iter().flatten().min();
         let draining = |node: &NodeId| self.drains.of(node);
-        self.registry.nodes_info(now, draining, leaves_at, |worker| self.assigned(worker))
+        self.registry.nodes_info(
+            now,
+            draining,
+            |node| self.leaves_at(node),
+            |worker| self.assigned(worker),
+        )
     }
 
     /// All streams.

@@ -38,6 +38,8 @@ pub struct Worker {
     pub refuses: BTreeMap<String, String>,
     pub fails: BTreeSet<String>,
     pub draining: Option<Draining>,
+    /// Cores that it keeps busy.
+    pub busy: f64,
 }
 
 /// A network with workers.
@@ -109,6 +111,7 @@ impl Scene {
             refuses: BTreeMap::new(),
             fails: BTreeSet::new(),
             draining: None,
+            busy: 0.0,
         };
         self.workers.entry(name.to_owned()).or_insert(worker);
     }
@@ -199,7 +202,10 @@ impl Scene {
         let instances = order.iter().flat_map(|order| &order.instances);
         let instances: Vec<_> = instances.map(|spec| self.instance(name, spec)).collect();
         let version = order.map_or(0, |order| order.version);
-        NodeReport { draining: worker.draining, ..of(version, instances) }
+        let mut report = of(version, instances);
+        report.draining = worker.draining;
+        report.work.iter_mut().for_each(|work| work.busy_cores = worker.busy);
+        report
     }
 
     fn instance(&self, name: &str, spec: &InstanceSpec) -> InstanceReport {
