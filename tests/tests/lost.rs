@@ -47,11 +47,19 @@ const STEPS: [&str; 12] = [
 fn die_at(network: &Network, step: &str, sessions: &[SessionId]) -> anyhow::Result<()> {
     let failpoint = network.folder().join(FAILPOINT);
     std::fs::write(&failpoint, step)?;
+    let gone = || network.coordinator().ended();
     for session in sessions {
-        // The coordinator may be gone already.
-        let _ = network.portal.handoff(*session, &HandoffRequest::default());
+        // A coordinator that has lost its store refuses until it has heard of the edges again.
+        wait_for("a hand-off, or the coordinator to be gone", WAIT, || {
+            match network.portal.handoff(*session, &HandoffRequest::default()) {
+                Ok(_) => Ok(Some(())),
+                Err(_) if gone()?.is_some() => Ok(Some(())),
+                Err(why) => Err(why),
+            }
+        })?;
     }
-    wait_for("the coordinator to die", WAIT, || network.coordinator().ended())?;
+    wait_for("the coordinator to die", WAIT, gone)
+        .with_context(|| format!("hand-offs: {:?}", network.portal.handoffs()))?;
     Ok(std::fs::remove_file(&failpoint)?)
 }
 
