@@ -9,11 +9,12 @@ MINUTES ?= 10
 SECONDS_EACH ?= 60
 KILLS ?= 50
 SEED ?= 1
+SCENARIO ?= day
 FAULTS ?= 2
 # Development builds can be killed at a named step; release builds refuse the feature.
 DEVELOPMENT := --workspace --features failpoints
 
-.PHONY: help demo test test-containers images performance measure soak reliability chaos fuzz model clean
+.PHONY: help demo test test-containers images performance foresight measure soak reliability chaos fuzz model clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -45,6 +46,13 @@ images: ## Build the image of each process out of the sources; GIBBON_TAG=latest
 performance: ## Measure what it costs, beside the yardstick, into target/performance; PAIRS=7
 	@scripts/setup
 	scripts/performance
+
+foresight: ## Play a day of a million viewers under each hand-off policy, into target/foresight; SCENARIO=day
+	@scripts/setup
+	cargo build --release -p gibbon-load
+	mkdir -p target/foresight
+	target/release/gibbon-load sim $(SCENARIO) \
+		--json target/foresight/$(SCENARIO).json --html target/foresight/$(SCENARIO).html
 
 measure: ## Measure what each coding scheme costs in bit rate; CLIPS="…"
 	@scripts/setup
