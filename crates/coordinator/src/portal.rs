@@ -1,13 +1,14 @@
 //! The portal: HTTP and JSON for people and programs.
 
+mod call;
 mod services;
 
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
     response::{
         IntoResponse, Response, Sse,
         sse::{self, KeepAlive},
@@ -28,6 +29,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{builder::BuildError, manager::Refusal, service::Service, token::Token};
+use call::{Admitted, Authorised, Body, Id};
 
 /// Longest body that is read, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -145,24 +147,6 @@ impl From<Refusal> for Failure {
     }
 }
 
-impl From<JsonRejection> for Failure {
-    fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
-    }
-}
-
-impl Portal {
-    fn authorise(&self, headers: &HeaderMap) -> Result<(), Failure> {
-        let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if shown.is_some_and(|shown| self.access.token.is_shown_by(shown)) {
-            return Ok(());
-        }
-        let error = "this needs `Authorization: Bearer TOKEN` with the token that the coordinator \
-                     keeps in its --portal-token-file (certs/portal.token unless told otherwise)";
-        Err(Failure::new(StatusCode::UNAUTHORIZED, error))
-    }
-}
-
 impl Portal {
     /// Has what must not be forgotten written down before the call is answered. A disk that fails is no reason to
     /// refuse what is done already.
@@ -173,10 +157,6 @@ impl Portal {
             tracing::warn!("{error:#}; a restart of the coordinator forgets what was just said");
         }
     }
-}
-
-fn id<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|invalid| Failure::new(StatusCode::BAD_REQUEST, invalid))
 }
 
 /// Whether the coordinator runs
@@ -207,13 +187,11 @@ async fn nodes(State(portal): State<Portal>) -> Json<Vec<NodeInfo>> {
     )
 )]
 async fn drain(
+    _: Authorised,
     State(portal): State<Portal>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-    request: Result<Json<DrainRequest>, JsonRejection>,
+    Id(node): Id<NodeId>,
+    Body(request): Body<DrainRequest>,
 ) -> Result<(StatusCode, Json<NodeInfo>), Failure> {
-    portal.authorise(&headers)?;
-    let (node, Json(request)) = (id::<NodeId>(&node)?, request?);
     let info = portal.service.tell(|manager, now| manager.drain(now, &node, &request))?;
     Ok((StatusCode::ACCEPTED, Json(info)))
 }
@@ -229,12 +207,10 @@ async fn drain(
     )
 )]
 async fn undrain(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(node): Path<String>,
+    Id(node): Id<NodeId>,
 ) -> Result<StatusCode, Failure> {
-    portal.authorise(&headers)?;
-    let node = id::<NodeId>(&node)?;
     portal.service.tell(|manager, now| manager.undrain(now, &node).map(|out| ((), out)))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -255,13 +231,11 @@ async fn undrain(
     )
 )]
 async fn maintain(
+    _: Authorised,
     State(portal): State<Portal>,
-    Path(node): Path<String>,
-    headers: HeaderMap,
-    request: Result<Json<MaintenanceRequest>, JsonRejection>,
+    Id(node): Id<NodeId>,
+    Body(request): Body<MaintenanceRequest>,
 ) -> Result<(StatusCode, Json<NodeInfo>), Failure> {
-    portal.authorise(&headers)?;
-    let (node, Json(request)) = (id::<NodeId>(&node)?, request?);
     let info = portal.service.tell(|manager, now| manager.maintain(now, &node, &request))?;
     portal.keep().await;
     Ok((StatusCode::ACCEPTED, Json(info)))
@@ -278,12 +252,10 @@ async fn maintain(
     )
 )]
 async fn cancel_maintenance(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(node): Path<String>,
+    Id(node): Id<NodeId>,
 ) -> Result<StatusCode, Failure> {
-    portal.authorise(&headers)?;
-    let node = id::<NodeId>(&node)?;
     portal.service.tell(|manager, _| manager.cancel_maintenance(&node).map(|out| ((), out)))?;
     portal.keep().await;
     Ok(StatusCode::NO_CONTENT)
@@ -315,14 +287,10 @@ async fn sessions(State(portal): State<Portal>) -> Json<Vec<SessionInfo>> {
     )
 )]
 async fn create_session(
+    _: Admitted,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    request: Result<Json<SessionRequest>, JsonRejection>,
+    Body(request): Body<SessionRequest>,
 ) -> Result<(StatusCode, Json<SessionTicket>), Failure> {
-    if !portal.access.open {
-        portal.authorise(&headers)?;
-    }
-    let Json(request) = request?;
     let session = SessionId(rand::random());
     let ticket =
         portal.service.tell(|manager, now| manager.create_session(now, session, request))?;
@@ -339,9 +307,8 @@ async fn create_session(
 )]
 async fn session(
     State(portal): State<Portal>,
-    Path(session): Path<String>,
+    Id(session): Id<SessionId>,
 ) -> Result<Json<SessionInfo>, Failure> {
-    let session = id(&session)?;
     Ok(Json(portal.service.ask(|manager, _| manager.session(session))?))
 }
 
@@ -358,12 +325,10 @@ async fn session(
     )
 )]
 async fn end_session(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(session): Path<String>,
+    Id(session): Id<SessionId>,
 ) -> Result<StatusCode, Failure> {
-    portal.authorise(&headers)?;
-    let session = id(&session)?;
     portal.service.tell(|manager, now| manager.end_session(now, session).map(|out| ((), out)))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -383,13 +348,11 @@ async fn end_session(
     )
 )]
 async fn start_handoff(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(session): Path<String>,
-    request: Result<Json<HandoffRequest>, JsonRejection>,
+    Id(session): Id<SessionId>,
+    Body(request): Body<HandoffRequest>,
 ) -> Result<(StatusCode, Json<HandoffInfo>), Failure> {
-    portal.authorise(&headers)?;
-    let (session, Json(request)) = (id(&session)?, request?);
     let handoff = HandoffId(rand::random());
     let info = portal
         .service
@@ -413,9 +376,8 @@ async fn handoffs(State(portal): State<Portal>) -> Json<Vec<HandoffInfo>> {
 )]
 async fn handoff(
     State(portal): State<Portal>,
-    Path(handoff): Path<String>,
+    Id(handoff): Id<HandoffId>,
 ) -> Result<Json<HandoffInfo>, Failure> {
-    let handoff = id(&handoff)?;
     Ok(Json(portal.service.ask(|manager, _| manager.handoff(handoff))?))
 }
 
@@ -429,9 +391,8 @@ async fn handoff(
 )]
 async fn why(
     State(portal): State<Portal>,
-    Path(handoff): Path<String>,
+    Id(handoff): Id<HandoffId>,
 ) -> Result<Json<HandoffWhy>, Failure> {
-    let handoff = id(&handoff)?;
     Ok(Json(portal.service.ask(|manager, _| manager.why(handoff))?))
 }
 

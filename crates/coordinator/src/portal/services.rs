@@ -1,10 +1,6 @@
 //! The portal's part for services.
 
-use axum::{
-    Json,
-    extract::{Path, State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, extract::State, http::StatusCode};
 use gibbon_control::{
     portal::PortalError,
     services::{
@@ -14,7 +10,10 @@ use gibbon_control::{
 use gibbon_media::ServiceId;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Failure, Portal, id};
+use super::{
+    Failure, Portal,
+    call::{Admitted, Authorised, Body, Id},
+};
 
 /// Its routes.
 pub(super) fn routes() -> OpenApiRouter<Portal> {
@@ -50,14 +49,10 @@ async fn services(State(portal): State<Portal>) -> Json<Vec<ServiceInfo>> {
     )
 )]
 async fn create(
+    _: Admitted,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    request: Result<Json<ServiceRequest>, JsonRejection>,
+    Body(request): Body<ServiceRequest>,
 ) -> Result<(StatusCode, Json<ServiceInfo>), Failure> {
-    if !portal.access.open {
-        portal.authorise(&headers)?;
-    }
-    let Json(request) = request?;
     let service = ServiceId(rand::random());
     let info =
         portal.service.tell(|manager, now| manager.create_service(now, service, &request))?;
@@ -71,9 +66,8 @@ async fn create(
 )]
 async fn service(
     State(portal): State<Portal>,
-    Path(service): Path<String>,
+    Id(service): Id<ServiceId>,
 ) -> Result<Json<ServiceInfo>, Failure> {
-    let service = id(&service)?;
     Ok(Json(portal.service.ask(|manager, _| manager.service(service))?))
 }
 
@@ -89,12 +83,10 @@ async fn service(
     )
 )]
 async fn end(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(service): Path<String>,
+    Id(service): Id<ServiceId>,
 ) -> Result<StatusCode, Failure> {
-    portal.authorise(&headers)?;
-    let service = id(&service)?;
     portal.service.tell(|manager, now| manager.end_service(now, service).map(|out| ((), out)))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -115,13 +107,11 @@ async fn end(
     )
 )]
 async fn move_component(
+    _: Authorised,
     State(portal): State<Portal>,
-    headers: HeaderMap,
-    Path(service): Path<String>,
-    request: Result<Json<MoveRequest>, JsonRejection>,
+    Id(service): Id<ServiceId>,
+    Body(request): Body<MoveRequest>,
 ) -> Result<(StatusCode, Json<ServiceInfo>), Failure> {
-    portal.authorise(&headers)?;
-    let (service, Json(request)) = (id(&service)?, request?);
     let info =
         portal.service.tell(|manager, now| manager.move_component(now, service, &request))?;
     Ok((StatusCode::ACCEPTED, Json(info)))
@@ -134,9 +124,8 @@ async fn move_component(
 )]
 async fn explain_service(
     State(portal): State<Portal>,
-    Path(service): Path<String>,
+    Id(service): Id<ServiceId>,
 ) -> Result<Json<Explanation>, Failure> {
-    let service = id(&service)?;
     Ok(Json(portal.service.ask(|manager, now| manager.explain_service(now, service))?))
 }
 
@@ -152,9 +141,8 @@ async fn explain_service(
 )]
 async fn explain(
     State(portal): State<Portal>,
-    request: Result<Json<ServiceRequest>, JsonRejection>,
+    Body(request): Body<ServiceRequest>,
 ) -> Result<Json<Explanation>, Failure> {
-    let Json(request) = request?;
     Ok(Json(portal.service.ask(|manager, now| manager.explain(now, &request))?))
 }
 
