@@ -1,6 +1,6 @@
 //! The page of a run: plots and tables in one file that needs nothing else.
 
-mod chart;
+pub(crate) mod chart;
 mod plots;
 
 use std::fmt::Write;
@@ -18,7 +18,12 @@ pub fn render(summary: &Summary, verdicts: &[Verdict]) -> String {
     let mut body = String::new();
     // Writing to a string cannot fail.
     let _ = write_body(&mut body, summary, verdicts);
-    let title = escape(&format!("gibbon-load: {}", summary.scenario));
+    document(&format!("gibbon-load: {}", summary.scenario), &body)
+}
+
+/// A page of this title.
+pub(crate) fn document(title: &str, body: &str) -> String {
+    let title = escape(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -156,7 +161,7 @@ fn table(out: &mut String, summary: &Summary) -> std::fmt::Result {
 }
 
 /// Text as it may stand in HTML.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

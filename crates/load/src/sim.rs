@@ -1,10 +1,12 @@
 //! `gibbon-load sim`: a day of viewers in virtual time, under one hand-off policy after another (`gibbon-sim`).
 
+mod page;
+
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use gibbon_sim::{
-    Name, Report, page,
+    Name, Report,
     report::Machine,
     scenario::{SHIPPED, Scenario},
     simulate,

@@ -20,7 +20,6 @@ mod crossing;
 mod draw;
 mod happening;
 mod network;
-pub mod page;
 mod policy;
 mod programme;
 pub mod report;

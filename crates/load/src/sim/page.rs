@@ -1,30 +1,23 @@
 //! The page of a report: tables and plots in one file that needs nothing else.
 
-mod chart;
-
 use std::fmt::Write;
 
-use crate::{
+use gibbon_sim::{
     Cause, Name,
     report::{Bar, Interval, Outcome, Report},
 };
-use chart::Chart;
 
-const STYLE: &str = include_str!("page/style.css");
+use crate::page::{chart::Chart, document, escape};
+
 /// The class of a policy's lines, by its place in [`Name::ALL`].
 const COLOURS: [&str; Name::ALL.len()] = ["s4", "s3", "s1", "s0", "s2"];
 
 /// A report as HTML.
-pub fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let mut body = String::new();
     // Writing to a string cannot fail.
     let _ = write_body(&mut body, report);
-    let title = escape(&report.name);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>gibbon-load sim: {title}</title>\n<style>\n{STYLE}</style>\n<main>\n{body}</main>\n</html>\n"
-    )
+    document(&format!("gibbon-load sim: {}", report.name), &body)
 }
 
 fn write_body(out: &mut String, report: &Report) -> std::fmt::Result {
@@ -165,8 +158,8 @@ fn plot(
     for outcome in policies {
         let (class, name) = (COLOURS[outcome.policy as usize], outcome.policy.as_str());
         write!(out, "<span><i class=\"{class}\"></i>{name}</span>")?;
-        let points: Vec<_> =
-            outcome.intervals.iter().map(|interval| (hour(interval), of(interval))).collect();
+        let points = outcome.intervals.iter().map(|interval| (hour(interval), Some(of(interval))));
+        let points: Vec<_> = points.collect();
         chart.line(class, name, &points);
     }
     writeln!(out, "</p>{}</section>", chart.svg(title))
@@ -201,7 +194,31 @@ fn grid(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "</table></section>")
 }
 
-/// Text as it may stand in HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+#[cfg(test)]
+mod tests {
+    use gibbon_sim::{Options, scenario::Scenario, simulate};
+
+    use super::*;
+
+    #[test]
+    fn the_page_needs_nothing_else_and_runs_nothing() {
+        let scenario = Scenario::shipped("trend").unwrap().unwrap();
+        let scenario = scenario.with_edges(30).with_duration(3000);
+        let policies = &Name::ALL[..];
+        let options = Options { seed: 1, policies, clock: None, progress: &mut |_| () };
+        let page = render(&simulate("<x>", &scenario, options));
+        for never in ["<script", "http://", "https://", "url(", "NaN", "inf"] {
+            assert!(!page.contains(never), "{never}");
+        }
+        for part in [
+            "&lt;x&gt;",
+            "Out of target",
+            "reactive",
+            "oracle",
+            "</svg>",
+            "Thresholds of the reactive policy",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
 }
