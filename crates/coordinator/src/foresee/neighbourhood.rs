@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gibbon_handoff::{OrderId, Source, ToEdge};
-use gibbon_media::{Description, MediaTime, NodeId, SessionId, StreamName};
+use gibbon_media::{MediaTime, NodeId, SessionId, StreamName};
 
 /// Sessions that prefetch is sent ahead of, at once.
 pub const MAX_AHEAD: usize = 1024;
@@ -46,29 +45,16 @@ pub struct Released {
     pub serves: bool,
 }
 
-/// For whom, and from whom.
-#[derive(Debug, Clone, Copy)]
-pub struct Client<'a> {
-    /// The session.
-    pub session: SessionId,
-    /// What it watches.
-    pub stream: &'a StreamName,
-    /// An edge that serves it now.
-    pub served_by: &'a NodeId,
-}
-
 impl Neighbourhoods {
-    /// Prefetch for a client is wanted at the edges `around`. Returns what they are to be told, and those that are not
-    /// wanted any more. `order` is newer than all before it; `received` says what an edge has received of the stream.
+    /// Prefetch of a stream for a session is wanted at the edges `around`. Returns those of them that are to be told
+    /// so, and those that are not wanted any more. `received` says what an edge has received of the stream.
     pub fn want(
         &mut self,
         now: MediaTime,
-        client: Client<'_>,
+        (session, stream): (SessionId, &StreamName),
         around: &[NodeId],
-        order: OrderId,
         received: impl Fn(&NodeId) -> u64,
-    ) -> (Vec<(NodeId, ToEdge)>, Vec<Released>) {
-        let Client { session, stream, served_by } = client;
+    ) -> (Vec<NodeId>, Vec<Released>) {
         if self.0.len() >= MAX_AHEAD && !self.0.contains_key(&session) {
             return (Vec::new(), Vec::new());
         }
@@ -78,7 +64,7 @@ impl Neighbourhoods {
         let around = &around[..around.len().min(MAX_EDGES)];
         let dropped = ahead.edges.extract_if(.., |holding| !around.contains(&holding.edge));
         let released: Vec<_> = dropped.map(|h| h.released(&ahead.stream, false)).collect();
-        let mut orders = Vec::new();
+        let mut told = Vec::new();
         for edge in around {
             let known = ahead.edges.iter_mut().find(|holding| holding.edge == *edge);
             match known {
@@ -89,15 +75,9 @@ impl Neighbourhoods {
                     ahead.edges.push(Holding { edge: edge.clone(), told: now, before });
                 }
             }
-            for description in [Description::One, Description::Zero] {
-                let (stream, first_edge) = (stream.clone(), served_by.clone());
-                let fetch = Source::Origin;
-                let prefetch =
-                    ToEdge::Prefetch { order, session, stream, description, fetch, first_edge };
-                orders.push((edge.clone(), prefetch));
-            }
+            told.push(edge.clone());
         }
-        (orders, released)
+        (told, released)
     }
 
     /// A hand-off of a session to these edges begins: the others are released, and what these hold is its own now.
@@ -138,13 +118,9 @@ impl Holding {
 
 #[cfg(test)]
 mod tests {
-    use gibbon_handoff::Term;
-    use gibbon_media::HandoffId;
-
     use super::*;
 
     const NOW: MediaTime = MediaTime(1_000_000_000);
-    const ORDER: OrderId = OrderId { term: Term(1), step: 1, handoff: HandoffId(1) };
 
     fn edges(names: &[&str]) -> Vec<NodeId> {
         names.iter().map(|name| name.parse().unwrap()).collect()
@@ -153,18 +129,23 @@ mod tests {
     #[test]
     fn each_edge_is_told_once_and_again_after_a_while_and_whoever_drops_out_is_released() {
         let (mut ahead, stream) = (Neighbourhoods::default(), "live/bbb".parse().unwrap());
-        let served_by = "edge-a".parse().unwrap();
-        let client = Client { session: SessionId(7), stream: &stream, served_by: &served_by };
         let want = |ahead: &mut Neighbourhoods, now, names: &[&str]| {
-            let (orders, released) = ahead.want(now, client, &edges(names), ORDER, |_| 5);
-            let released: Vec<_> = released.into_iter().map(|r| r.edge.to_string()).collect();
-            (orders.len(), released)
+            let client = (SessionId(7), &stream);
+            let (told, released) = ahead.want(now, client, &edges(names), |_| 5);
+            (told, released.into_iter().map(|r| r.edge).collect::<Vec<_>>())
         };
-        assert_eq!(want(&mut ahead, NOW, &["edge-b", "edge-c"]), (4, vec![]));
-        assert_eq!(want(&mut ahead, NOW, &["edge-b", "edge-c"]), (0, vec![]));
-        assert_eq!(want(&mut ahead, NOW, &["edge-c", "edge-d"]), (2, vec!["edge-b".into()]));
+        assert_eq!(
+            want(&mut ahead, NOW, &["edge-b", "edge-c"]),
+            (edges(&["edge-b", "edge-c"]), vec![])
+        );
+        assert_eq!(want(&mut ahead, NOW, &["edge-b", "edge-c"]), (vec![], vec![]));
+        let moved_on = want(&mut ahead, NOW, &["edge-c", "edge-d"]);
+        assert_eq!(moved_on, (edges(&["edge-d"]), edges(&["edge-b"])));
         let later = NOW + REPEATED_AFTER;
-        assert_eq!(want(&mut ahead, later, &["edge-c", "edge-d"]), (4, vec![]));
+        assert_eq!(
+            want(&mut ahead, later, &["edge-c", "edge-d"]),
+            (edges(&["edge-c", "edge-d"]), vec![])
+        );
         let there = |_| true;
         assert!(ahead.given_up(later, REPEATED_AFTER, there).is_empty());
         assert_eq!(ahead.given_up(later, REPEATED_AFTER, |_| false), [SessionId(7)]);
@@ -177,13 +158,11 @@ mod tests {
     #[test]
     fn it_is_bounded_in_sessions_and_edges() {
         let (mut ahead, stream) = (Neighbourhoods::default(), "live/bbb".parse().unwrap());
-        let served_by = "edge-a".parse().unwrap();
         let many: Vec<_> = (0..20).map(|n| format!("edge-{n}").parse().unwrap()).collect();
         for n in 0..MAX_AHEAD as u64 + 3 {
-            let client = Client { session: SessionId(n), stream: &stream, served_by: &served_by };
-            let (orders, _) = ahead.want(NOW, client, &many, ORDER, |_| 0);
-            let expected = if n < MAX_AHEAD as u64 { 2 * MAX_EDGES } else { 0 };
-            assert_eq!(orders.len(), expected);
+            let (told, _) = ahead.want(NOW, (SessionId(n), &stream), &many, |_| 0);
+            let expected = if n < MAX_AHEAD as u64 { MAX_EDGES } else { 0 };
+            assert_eq!(told.len(), expected);
         }
     }
 }

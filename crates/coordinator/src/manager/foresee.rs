@@ -7,7 +7,7 @@ use gibbon_control::{
     portal::{HandoffInfo, HandoffOutcome, HandoffWhy, MaintenanceRequest, NodeInfo},
     session::ClientReport,
 };
-use gibbon_handoff::{OrderId, ToEdge};
+use gibbon_handoff::{OrderId, Source as FetchFrom, ToEdge};
 use gibbon_media::{Description, HandoffId, InstanceId, MediaTime, NodeId, SessionId};
 use gibbon_placement::Candidate;
 
@@ -15,9 +15,8 @@ use super::{Manager, Output, Refusal, upkeep::MAX_RUNNING};
 use crate::{
     choose::Answer,
     foresee::{
-        Decided, Foresee, Mode, Picture, Prepared, Settings,
-        components::Relocation,
-        neighbourhood::{Client, Released},
+        Decided, Foresee, Mode, Picture, Prepared, Settings, components::Relocation,
+        neighbourhood::Released,
     },
     maintenance::{Maintenance, SOON},
     services::{self, REST},
@@ -105,14 +104,20 @@ impl Manager {
         let Some(session) = self.sessions.get(id) else { return Vec::new() };
         let [Some(served_by), _] = session.legs() else { return Vec::new() };
         let (stream, served_by) = (session.stream.clone(), served_by.clone());
-        let handoff = self.next_handoff();
-        let order = OrderId { term: self.term, step: self.handoffs.take_step(), handoff };
-        let client = Client { session: id, stream: &stream, served_by: &served_by };
         let received = |edge: &NodeId| received(&self.registry, edge, &stream);
-        let (orders, released) =
-            self.neighbourhoods.want(now, client, &prepared.around, order, received);
-        let mut out: Vec<_> =
-            orders.into_iter().filter_map(|(edge, order)| self.to_edge(&edge, id, order)).collect();
+        let (told, released) =
+            self.neighbourhoods.want(now, (id, &stream), &prepared.around, received);
+        let mut out = Vec::new();
+        for edge in told {
+            let order = self.order_outside_handoffs();
+            for description in [Description::One, Description::Zero] {
+                let (stream, first_edge) = (stream.clone(), served_by.clone());
+                let fetch = FetchFrom::Origin;
+                let prefetch =
+                    ToEdge::Prefetch { order, session: id, stream, description, fetch, first_edge };
+                out.extend(self.to_edge(&edge, id, prefetch));
+            }
+        }
         out.extend(self.release(now, id, released));
         out
     }
@@ -135,12 +140,6 @@ impl Manager {
 
     /// Tells edges that they need not prefetch for a session, and counts what they did.
     fn release(&mut self, now: MediaTime, id: SessionId, released: Vec<Released>) -> Vec<Output> {
-        if released.is_empty() {
-            return Vec::new();
-        }
-        let handoff = self.next_handoff();
-        // Not newer than the orders of a hand-off that has just begun: those are for other edges.
-        let order = OrderId { term: self.term, step: self.handoffs.take_step(), handoff };
         let mut out = Vec::new();
         for Released { edge, stream, before, serves } in released {
             let bytes = received(&self.registry, &edge, &stream).saturating_sub(before);
@@ -152,10 +151,18 @@ impl Manager {
             self.metrics.prefetched(bytes, used);
             if !serves {
                 tracing::debug!(session = %id, %edge, bytes, used, ?now, "released");
+                // Newer than the orders of a hand-off that has just begun: those are for other edges.
+                let order = self.order_outside_handoffs();
                 out.extend(self.to_edge(&edge, id, ToEdge::Release { order, session: id }));
             }
         }
         out
+    }
+
+    /// Newer than all that its session's edges have been told, but for a hand-off under way.
+    fn order_outside_handoffs(&mut self) -> OrderId {
+        let handoff = self.next_handoff();
+        OrderId { term: self.term, step: self.handoffs.take_step(), handoff }
     }
 
     fn to_edge(&self, edge: &NodeId, session: SessionId, order: ToEdge) -> Option<Output> {
