@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: runs with a control viewer, and sentences about what a viewer saw.
 
 mod recording;
+pub mod scene;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 

@@ -62,6 +62,13 @@ impl Setup {
         self
     }
 
+    /// With an origin that publishes another clip of `media/` under this name.
+    pub fn clip(mut self, id: &str, stream: &str, file: &str) -> Self {
+        let source = format!("{stream}={}", media_folder().join(file).display());
+        self.origins.push((id.to_owned(), vec![source], Vec::new()));
+        self
+    }
+
     /// With an origin that publishes synthetic streams under these names, of the shape that `arguments` of
     /// `gibbon-load source` say.
     pub fn source(mut self, id: &str, streams: &[&str], arguments: &[&str]) -> Self {
