@@ -63,17 +63,8 @@ struct Options {
 #[derive(clap::Args)]
 struct Foresight {
     /// What it goes by when it moves sessions and components that nobody asked it to move
-    #[arg(
-        long = "foresight",
-        env = "GIBBON_FORESIGHT",
-        value_enum,
-        default_value_t,
-        value_name = "HOW"
-    )]
-    mode: Mode,
-    /// The same as --foresight off
-    #[arg(long, conflicts_with = "mode")]
-    no_foresight: bool,
+    #[arg(long, env = "GIBBON_FORESIGHT", value_enum, default_value_t, value_name = "HOW")]
+    foresight: Mode,
     /// Time between two looks ahead, as 5s
     #[arg(
         long,
@@ -103,8 +94,8 @@ impl Foresight {
             PERIODS.start(),
             PERIODS.end()
         );
-        let mode = if self.no_foresight { Mode::Off } else { self.mode };
-        Ok(Settings { mode, period: self.foresight_period, dwell: self.foresight_dwell })
+        let (mode, period, dwell) = (self.foresight, self.foresight_period, self.foresight_dwell);
+        Ok(Settings { mode, period, dwell })
     }
 }
 

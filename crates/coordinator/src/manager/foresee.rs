@@ -52,8 +52,8 @@ impl Manager {
         let look = acts && foresee.decides() && foresee.is_due(now);
         let foreseen = look.then(|| foresee.pass(&picture));
         let Some(foreseen) = foreseen else { return Vec::new() };
-        let there = |id: SessionId| self.sessions.get(id).is_some();
-        self.telemetry.keep(|node| self.registry.address(node).is_some(), there);
+        let known = |node: &NodeId| self.registry.address(node).is_some();
+        self.telemetry.keep(known, there_in(&self.sessions));
         let mut out = Vec::new();
         for decided in foreseen.moves {
             out.extend(self.carry_out(now, decided));
