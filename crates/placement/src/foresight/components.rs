@@ -8,7 +8,7 @@ use gibbon_media::{MediaTime, Priority};
 use super::{
     NodeIndex,
     decide::{Alternative, Move, Staying, Verdict, weigh},
-    horizon::{Costs, K},
+    horizon::Costs,
     link::Link,
     outlook::NodeOutlook,
     pace::Pace,
@@ -140,7 +140,7 @@ fn look(
     let staying = Staying {
         at: [component.at; 2],
         costs: costs(component, here, links, relieves, policy, now),
-        forced: here.gone(K - 1, now),
+        leaves_at: here.leaves_within(now),
         picked: false,
     };
     let open = |worker: &NodeOutlook| worker.open(component.weight, policy, now);

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use gibbon_media::MediaTime;
 
-use super::{NodeIndex, horizon::Costs, pace::Pace, policy::Policy};
+use super::{
+    NodeIndex,
+    horizon::{Costs, STEPS},
+    pace::Pace,
+    policy::Policy,
+};
 
 /// Where something is, and what staying there costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,8 +18,8 @@ pub struct Staying {
     pub at: [NodeIndex; 2],
     /// What it costs.
     pub costs: Costs,
-    /// Its node goes away: it moves whatever its pace says.
-    pub forced: bool,
+    /// When its node goes away, if that is within the horizon: it moves whatever its pace says.
+    pub leaves_at: Option<MediaTime>,
     /// It has been picked to relieve its node now, because others follow: it is due.
     pub picked: bool,
 }
@@ -105,28 +110,40 @@ pub fn weigh(
         let legs = f64::from(alternative.legs(staying.at)) / 2.0;
         policy.price * legs * pace.recent(policy, now).exp2()
     };
+    let forced = staying.leaves_at.is_some();
     let gain = |alternative: &Alternative| staying.costs.excess(&alternative.costs).area();
     let allowed = |alternative: &&Alternative| {
-        staying.forced || pace.may(staying.at, alternative.to, policy, now).is_ok()
+        forced || pace.may(staying.at, alternative.to, policy, now).is_ok()
     };
     let net = |alternative: &Alternative| gain(alternative) - price(alternative);
     let best = alternatives.iter().filter(allowed).max_by(|a, b| net(a).total_cmp(&net(b)));
     let stay = Verdict::Stay { look_again: policy.look_again };
     let Some(best) = best else { return stay };
-    let Some(need) = staying.costs.excess(&best.costs).exceeds(policy.margin, now) else {
-        return stay;
-    };
+    let Some(need) = need(staying, best, policy, now) else { return stay };
     // Where all is as bad everywhere else, moving does not help.
     let helps = gain(best) > policy.helps * staying.costs.area();
-    let worth = if staying.forced { gain(best) > 0.0 } else { helps && net(best) > 0.0 };
+    let worth = if forced { gain(best) > 0.0 } else { helps && net(best) > 0.0 };
     if !worth {
         return stay;
     }
     let due = need.since(now) <= best.lead + policy.period;
     let wanted_for = pace.wanted().map_or(Duration::ZERO, |since| now.since(since));
-    if staying.picked || due && (staying.forced || wanted_for >= policy.trigger) {
+    if staying.picked || due && (forced || wanted_for >= policy.trigger) {
         let Alternative { to, lead, .. } = *best;
-        return Verdict::Move(Move { to, need, lead, forced: staying.forced, gain: gain(best) });
+        return Verdict::Move(Move { to, need, lead, forced, gain: gain(best) });
     }
     Verdict::Prepare { to: best.to, need }
+}
+
+/// When staying first costs more by the margin. Where that is because the node goes away, it is when it goes, and not
+/// some time between two steps.
+fn need(
+    staying: &Staying,
+    best: &Alternative,
+    policy: &Policy,
+    now: MediaTime,
+) -> Option<MediaTime> {
+    let need = staying.costs.excess(&best.costs).exceeds(policy.margin, now)?;
+    let step = |at: MediaTime| STEPS.partition_point(|step| now + *step < at);
+    Some(staying.leaves_at.filter(|at| step(*at) == step(need)).unwrap_or(need))
 }

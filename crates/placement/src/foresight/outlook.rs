@@ -202,6 +202,12 @@ impl NodeOutlook {
         !self.up || self.leaves_at.is_some_and(|at| at <= now + STEPS[k])
     }
 
+    /// When it will be gone, if that is within the horizon.
+    pub fn leaves_within(&self, now: MediaTime) -> Option<MediaTime> {
+        let leaves = if self.up { self.leaves_at } else { Some(now) };
+        leaves.filter(|at| *at <= now + STEPS[K - 1]).map(|at| at.max(now))
+    }
+
     /// Probability that it fails within a second, its domain not counted.
     pub fn failing(&self) -> f64 {
         finite(self.failure).clamp(0.0, 1.0)
@@ -220,9 +226,8 @@ impl NodeOutlook {
 
     /// Whether, when and by how much it must be relieved.
     pub fn relief(&self, policy: &Policy, now: MediaTime) -> Option<Relief> {
-        let leaves = if self.up { self.leaves_at } else { Some(now) };
-        if let Some(need) = leaves.filter(|at| *at <= now + STEPS[K - 1]) {
-            return Some(Relief { need: need.max(now), legs: f64::INFINITY });
+        if let Some(need) = self.leaves_within(now) {
+            return Some(Relief { need, legs: f64::INFINITY });
         }
         let loads = cautious(&self.expected?, policy);
         let need = loads.exceeds(self.limit, now)?;

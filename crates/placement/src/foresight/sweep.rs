@@ -206,7 +206,8 @@ impl<'a> Sweep<'a> {
         let Some(mut one) = self.awake(key, session) else {
             return (Verdict::Stay { look_again: self.policy.look_again }, None);
         };
-        let count = if self.leaves(one.session) { Count::All } else { Count::Own };
+        let leaves = self.leaves_at(one.session).is_some();
+        let count = if leaves { Count::All } else { Count::Own };
         let verdict = self.weigh(one.session, count, false);
         let decision = self.decide(&mut one, verdict, count);
         (verdict, decision)
@@ -223,10 +224,10 @@ impl<'a> Sweep<'a> {
         (own || relief).then_some(Awake { key, session, own, decided: false })
     }
 
-    /// Whether a node that serves it goes away within the horizon.
-    fn leaves(&self, session: &Session) -> bool {
-        let gone = |relief: &Option<Relief>| relief.is_some_and(|relief| relief.legs.is_infinite());
-        session.edges.iter().any(|node| self.relief.get(node.at()).is_some_and(gone))
+    /// When the first node that serves it goes away, if that is within the horizon.
+    fn leaves_at(&self, session: &Session) -> Option<MediaTime> {
+        let of = |node: &NodeIndex| self.nodes.get(node.at())?.leaves_within(self.now);
+        session.edges.iter().filter_map(of).min()
     }
 
     /// Those with a trouble of their own, in the order in which they are served: what matters most first, then who moved
@@ -285,10 +286,10 @@ impl<'a> Sweep<'a> {
     /// Weighs one session, and notes whether it wants to move.
     fn weigh(&self, session: &mut Session, count: Count, picked: bool) -> Verdict {
         let view = self.view();
-        let forced = count == Count::All && self.leaves(session);
-        let staying =
-            Staying { at: session.edges, costs: view.staying(session, count), forced, picked };
-        let alternatives = view.alternatives(session, count, forced);
+        let leaves_at = self.leaves_at(session).filter(|_| count == Count::All);
+        let costs = view.staying(session, count);
+        let staying = Staying { at: session.edges, costs, leaves_at, picked };
+        let alternatives = view.alternatives(session, count, leaves_at.is_some());
         let wanted = |verdict: &Verdict| !matches!(verdict, Verdict::Stay { .. });
         let verdict = weigh(&staying, &alternatives, session.pace(), self.policy, self.now);
         session.pace_mut().wanting(wanted(&verdict), self.now);

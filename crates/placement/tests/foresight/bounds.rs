@@ -29,7 +29,7 @@ proptest! {
             let alternatives: Vec<_> = (0..4).map(place).filter(|(to, _)| *to != here)
                 .map(|(to, costs)| Alternative { to, costs, lead: policy.lead }).collect();
             let costs = costs[here[0].at()];
-            let staying = Staying { at: here, costs, forced: false, picked: false };
+            let staying = Staying { at: here, costs, leaves_at: None, picked: false };
             if let Verdict::Move(decided) = weigh(&staying, &alternatives, &pace, &policy, now) {
                 prop_assert!(!decided.forced);
                 let back = moves.iter().find(|(at, left)| {
@@ -177,8 +177,12 @@ fn all_have_left_a_node_before_its_maintenance_and_it_was_begun_no_earlier_than_
 #[test]
 fn a_move_that_would_gain_less_than_its_price_is_not_made() {
     let policy = Policy { trigger: Duration::ZERO, ..Policy::default() };
-    let staying =
-        |cost: f64| Staying { at: edge(0), costs: Costs([cost; K]), forced: false, picked: false };
+    let staying = |cost: f64| Staying {
+        at: edge(0),
+        costs: Costs([cost; K]),
+        leaves_at: None,
+        picked: false,
+    };
     let better = [Alternative { to: edge(1), costs: Costs::default(), lead: policy.lead }];
     let mut pace = Pace::default();
     let moves = |cost, pace: &Pace| {

@@ -175,6 +175,7 @@ fn m7_a_hand_off_is_initiated_out_of_all_that_is_known_and_says_so() {
     let decision = scene.decided().unwrap();
     assert_eq!((decision.from, decision.to), (edge(0), edge(6)));
     assert!(decision.forced && decision.gain > 50.0, "{decision:?}");
+    assert_eq!(decision.need, at(8), "when the edge leaves, which is between two steps");
     let session = scene.sessions[0].clone();
     let why = scene.sweep(|sweep, _| sweep.why(&session, &decision));
     let text = why.to_string();

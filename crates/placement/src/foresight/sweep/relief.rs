@@ -121,7 +121,9 @@ impl Sweep<'_> {
         let all: f64 = there.iter().map(legs).sum();
         let each = all / there.len().max(1) as f64;
         let sessions = (relief.legs.min(all) / each.max(1e-9)).ceil().min(there.len() as f64);
-        let wait = relief.need.since(self.now + self.policy.lead + self.policy.period);
+        // Where to is not known yet: it may have to fetch the stream first.
+        let lead = self.policy.lead + self.policy.cold;
+        let wait = relief.need.since(self.now + lead + self.policy.period);
         let later = self.policy.rate * wait.as_secs_f64();
         let at_once = self.policy.rate * self.policy.period.as_secs_f64();
         (sessions - later).min(at_once.max(1.0)).max(0.0).ceil() as usize
