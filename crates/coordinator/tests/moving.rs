@@ -482,9 +482,7 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit()
 #[test]
 fn m10_components_leave_a_worker_that_goes_away_in_time() {
     let (mut scene, service) = foreseeing();
-    let (manager, now) = (&mut scene.network.manager, scene.network.now);
-    let request = gibbon_control::portal::MaintenanceRequest { in_ms: 60_000 };
-    manager.maintain(now, &id("worker-a"), &request).unwrap();
+    scene.maintain("worker-a", 60_000);
     scene.pass(30 * SECOND);
     assert_eq!(scene.at(service)[0], "worker-a", "there is time");
     scene.pass(28 * SECOND);

@@ -70,6 +70,21 @@ fn a_chain_over_two_workers_passes_a_plain_feed_that_viewers_cannot_watch() {
 }
 
 #[test]
+fn a_worker_that_goes_away_soon_gets_something_new_only_where_there_is_no_other() {
+    let mut scene = Scene::with(&["worker-1", "worker-2"]);
+    let service = scene.running("scale height=180");
+    let first = scene.at(service)[0].clone();
+    let other = if first == "worker-1" { "worker-2" } else { "worker-1" };
+    scene.maintain(&first, 600_000);
+    let service = scene.running("grayscale");
+    assert_eq!(scene.at(service), [other, other]);
+    let shared = scene.running("scale height=180 | grayscale");
+    assert_eq!(scene.at(shared)[0], first, "what runs there may be shared");
+    scene.maintain(other, 600_000);
+    scene.running("denoise");
+}
+
+#[test]
 fn an_equal_prefix_is_shared_and_outlives_the_service_that_began_it() {
     let mut scene = Scene::with(&["worker-1", "worker-2"]);
     let first = scene.running("scale height=180 | grayscale");

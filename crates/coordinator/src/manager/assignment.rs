@@ -100,14 +100,19 @@ impl Manager {
             .chain(around.apart_from)
             .filter_map(|worker| self.registry.domain(worker).cloned())
             .collect();
-        let request = AssignRequest {
-            client: service.location.map(position),
-            priority: service.priority,
-            exclude: &exclude,
-            avoid_domains: &avoid_domains,
-            fixed: &fixed,
+        let source = self.registry.source(&service.chain.source);
+        let assign = |exclude: &[Excluded]| {
+            let (client, priority) = (service.location.map(position), service.priority);
+            let (avoid_domains, fixed) = (&avoid_domains[..], &fixed[..]);
+            let request = AssignRequest { client, priority, exclude, avoid_domains, fixed };
+            assign(&needs, &source, workers, &request)
         };
-        assign(&needs, &self.registry.source(&service.chain.source), workers, &request)
+        let leaving = self.registry.workers().filter(|worker| self.leaves_soon(now, worker));
+        let leaving: Vec<_> = leaving.map(|worker| whole(worker, "goes away soon")).collect();
+        match assign(&[&exclude[..], &leaving].concat()) {
+            Err(_) if !leaving.is_empty() => assign(&exclude),
+            assigned => assigned,
+        }
     }
 
     /// The instance that makes `stream`, as things will stand once those `succeeded` are.
@@ -138,11 +143,6 @@ impl Manager {
         replica: u8,
         around: &Around<'_>,
     ) -> Vec<Excluded> {
-        let whole = |worker: &NodeId, why: &str| Excluded {
-            worker: worker.clone(),
-            step: None,
-            why: why.to_owned(),
-        };
         let mut exclude = around.exclude.to_vec();
         exclude.extend(service.refusals(now).map(|refusal| Excluded {
             worker: refusal.worker.clone(),
@@ -221,6 +221,11 @@ impl Manager {
         self.instances_made += 1;
         InstanceId(self.term.0.wrapping_shl(24).wrapping_add(self.instances_made))
     }
+}
+
+/// A worker that is not wanted for anything.
+pub(super) fn whole(worker: &NodeId, why: &str) -> Excluded {
+    Excluded { worker: worker.clone(), step: None, why: why.to_owned() }
 }
 
 /// Why components are where they are, for people.

@@ -274,12 +274,16 @@ impl Manager {
         [self.maintenance.of(node), self.telemetry.maintenance(node)].into_iter().flatten().min()
     }
 
+    /// Whether a node goes away so soon that it gets nothing new while there is another.
+    pub(super) fn leaves_soon(&self, now: MediaTime, node: &NodeId) -> bool {
+        self.leaves_at(node).is_some_and(|at| at <= now + SOON)
+    }
+
     /// Candidates for what is new: those that go away soon are as if they were being emptied.
     pub(super) fn staying(&self, now: MediaTime, candidates: &[Candidate]) -> Vec<Candidate> {
-        let soon = |node: &NodeId| self.leaves_at(node).is_some_and(|at| at <= now + SOON);
         let mut staying = candidates.to_vec();
         for candidate in &mut staying {
-            candidate.draining |= soon(&candidate.id);
+            candidate.draining |= self.leaves_soon(now, &candidate.id);
         }
         staying
     }

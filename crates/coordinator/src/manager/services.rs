@@ -12,7 +12,10 @@ use gibbon_control::{
 use gibbon_media::{Catalog, MediaTime, NodeId, ServiceId, StreamName};
 use gibbon_placement::assign::Excluded;
 
-use super::{Manager, Output, Refusal, assignment::explain};
+use super::{
+    Manager, Output, Refusal,
+    assignment::{explain, whole},
+};
 use crate::{
     builder::{self, Base, Built},
     services::{Cause, Instance, Service, Stand},
@@ -143,11 +146,8 @@ impl Manager {
         if !workers.iter().any(|worker| worker.id == *wanted) {
             return Err(Refusal::NoNode(wanted.clone()));
         }
-        let others = workers.into_iter().filter(|worker| worker.id != *wanted);
-        let why = "is not the one asked for".to_owned();
-        Ok(others
-            .map(|worker| Excluded { worker: worker.id, step: None, why: why.clone() })
-            .collect())
+        let others = workers.iter().filter(|worker| worker.id != *wanted);
+        Ok(others.map(|worker| whole(&worker.id, "is not the one asked for")).collect())
     }
 
     /// Why components would be where, if this were asked for.

@@ -7,7 +7,10 @@ use gibbon_control::{
 use gibbon_media::{InstanceId, MediaTime, NodeId, ServiceId};
 use gibbon_placement::assign::{Assignment, Excluded, NoWorker};
 
-use super::{Manager, Output, Refusal, assignment::Around};
+use super::{
+    Manager, Output, Refusal,
+    assignment::{Around, whole},
+};
 use crate::{
     drain,
     services::{Cause, Instance, MAX_TRIES, Move, REST, Service, Stand, Standing},
@@ -51,11 +54,7 @@ impl Manager {
         let mut services: Vec<_> = users.flat_map(|i| self.services.used_by(i)).collect();
         services.sort_unstable();
         services.dedup();
-        exclude.push(Excluded {
-            worker: from.clone(),
-            step: None,
-            why: "is to be left".to_owned(),
-        });
+        exclude.push(whole(&from, "is to be left"));
         Some(Move { cause, from, old, new: Vec::new(), services, exclude, tries: 0, begun: now })
     }
 
@@ -133,8 +132,7 @@ impl Manager {
         let given_up = self.services.describe(&a_move, MoveStep::RolledBack);
         let services = a_move.services.clone();
         self.services.withdraw(&a_move.new);
-        let excluded = Excluded { worker: worker.clone(), step: None, why: why.to_owned() };
-        a_move.exclude.push(excluded);
+        a_move.exclude.push(whole(worker, why));
         if a_move.tries < MAX_TRIES
             && let Ok(again) = self.attempt(now, a_move)
         {

@@ -8,7 +8,7 @@ use std::{
 use gibbon_components::{Chain, parse};
 use gibbon_control::{
     node::{Draining, FromNode, NodeReport, ToNode},
-    portal::Event,
+    portal::{Event, MaintenanceRequest},
     services::{MoveStep, ServiceInfo, ServiceRequest, ServiceState},
     work::{
         Input, InstanceReport, InstanceSpec, InstanceState, Refused, SocketReport, WorkAnswer,
@@ -118,6 +118,12 @@ impl Scene {
 
     pub fn worker(&mut self, name: &str) -> &mut Worker {
         self.workers.get_mut(name).unwrap()
+    }
+
+    /// Somebody announces that a worker goes away in so long.
+    pub fn maintain(&mut self, worker: &str, in_ms: u64) {
+        let (manager, now) = (&mut self.network.manager, self.network.now);
+        manager.maintain(now, &id(worker), &MaintenanceRequest { in_ms }).unwrap();
     }
 
     /// Asks for a list of components.
