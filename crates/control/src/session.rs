@@ -220,6 +220,7 @@ mod tests {
         let telemetry = ClientTelemetry {
             paths: vec![path],
             buffer_ms: Some(930),
+            playout_delay_ms: Some(1000),
             device: Some(crate::telemetry::DeviceClass::Phone),
             motion: Some(motion),
         };

@@ -213,6 +213,9 @@ impl Foresee {
         if let Some(whereabouts) = heard.whereabouts {
             known.told(now, whereabouts);
         }
+        if let Some(most_slack_ms) = heard.most_slack_ms {
+            known.session.playout_ms = most_slack_ms;
+        }
         let there = known.session.whereabouts().at(0, now);
         for (node, mut sample) in samples {
             // Until a pass has seen its stream, it is not known what of its slack the stream has taken.
@@ -301,7 +304,8 @@ impl Foresee {
         let plan = sweep.pass(present.iter_mut().map(|(id, session)| (*id, session)));
         let wanted: BTreeMap<_, _> =
             plan.moves.iter().map(|move_| (move_.session, move_)).collect();
-        for (id, known) in sessions.iter_mut() {
+        // Of whoever cannot be moved just now, what was bad still is.
+        for (id, known) in sessions.iter_mut().filter(|(_, known)| known.is_free) {
             let wants = wanted.get(id).filter(|decision| known.may(decision.to, policy, now));
             known.bad_since = wants.map(|_| known.bad_since.unwrap_or(now));
         }

@@ -124,6 +124,19 @@ fn m3_a_client_whose_slack_goes_is_moved_before_it_is_gone() {
 }
 
 #[test]
+fn m3_slack_is_gone_when_a_client_would_do_without_a_description() {
+    let run = |playout_delay_ms| {
+        let (_, moved) = told(80, |live, t| {
+            live.client(FIRST).playout_delay_ms = playout_delay_ms;
+            live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, 300.0, 80, t));
+        });
+        moved.map(|(cause, _)| cause)
+    };
+    assert_eq!(run(Some(1000)), Some(Cause::Network), "with 333 ms left it lets one go");
+    assert_eq!(run(Some(600)), None, "that is at 200 ms");
+}
+
+#[test]
 fn m4_an_edge_is_left_whose_link_to_the_origin_breaks() {
     let (_, moved) = told(20, |live, _| live.edge("edge-a").loss = 0.5);
     assert_eq!(moved.unwrap().0, Cause::Network);

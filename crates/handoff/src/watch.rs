@@ -13,8 +13,8 @@ const IN_TIME_FRAMES: u32 = 2;
 /// A frame is late when it arrives with less than this share of the playout delay left (one eighth).
 const LATE_DIVISOR: u32 = 8;
 /// Time is getting short when less than this share of the playout delay is left for the next frame (one
-/// third).
-const TIGHT_DIVISOR: u32 = 3;
+/// third). A client whose legs are both short of it does without one.
+pub const TIGHT_DIVISOR: u32 = 3;
 /// A leg is late after this many late frames in a row.
 const LATE_FRAMES: u32 = 3;
 /// A leg is lossy when more than [`LOSSY_FRAMES`] of this many frames were lost: the width of the history.

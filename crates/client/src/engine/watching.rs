@@ -158,6 +158,7 @@ impl<S: Stage> Engine<S> {
         Some(ClientTelemetry {
             paths: self.watching.paths.tell(now, counted, lost),
             buffer_ms: self.buffer_ms(),
+            playout_delay_ms: Some(self.settings.merger.playout_delay.as_millis() as u64),
             device: self.settings.device,
             motion: self.traveller.as_mut().and_then(|traveller| traveller.tell(now)),
         })

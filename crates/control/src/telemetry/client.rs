@@ -31,6 +31,9 @@ pub struct ClientTelemetry {
     /// came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buffer_ms: Option<u64>,
+    /// How far behind the live edge it plays, in ms: what slack is measured against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playout_delay_ms: Option<u64>,
     /// What kind of device it is, if it said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceClass>,

@@ -117,7 +117,7 @@ proptest! {
 
     #[test]
     fn whatever_stands_in_their_place_is_read_or_refused_in_words(
-        key in prop_oneof![Just("paths"), Just("buffer_ms"), Just("device"), Just("motion")],
+        key in prop_oneof![Just("paths"), Just("buffer_ms"), Just("playout_delay_ms"), Just("device"), Just("motion")],
         value in prop_oneof![
             Just(json!(null)), Just(json!(-1)), Just(json!("x")), Just(json!([[]])), Just(json!({})),
             Just(json!({ "at": { "latitude": "north" } })), Just(json!({ "estimate": { "points": 7 } })),

@@ -11,8 +11,8 @@ use gibbon_placement::foresight::{
 use super::{Picture, nodes::Nodes};
 use crate::{registry::position, sessions::Session as Watched};
 
-/// Slack of a client whose edge is next to it, as long as it has not measured any: of the usual playout delay of 1 s,
-/// what coding leaves, in ms.
+/// Slack of a client whose edge is next to it, as long as it has told nothing: of the usual playout delay of 1 s, what
+/// coding leaves, in ms.
 const PLAYOUT_MS: f64 = 900.0;
 /// Where a client will be is forgotten so long after it was told.
 const WHEREABOUTS_HOLD: Duration = Duration::from_secs(120);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gibbon_control::telemetry::{
     ClientTelemetry, MAX_PATHS, MotionPoint, MotionReport, PathReport,
 };
+use gibbon_handoff::watch::TIGHT_DIVISOR;
 use gibbon_media::{MediaTime, NodeId};
 use gibbon_placement::{
     Position,
@@ -20,6 +21,10 @@ pub const POSITION_HOLDS: Duration = Duration::from_secs(60);
 const WAYS: f64 = 1.5;
 /// A path on which nothing was delivered yet is known less well, in ms.
 const UNDELIVERED_MS: f64 = 20.0;
+/// Playout delays beyond this are absurd, in ms.
+const LONGEST_DELAY_MS: u64 = 60_000;
+/// What coding takes of a playout delay, in ms.
+const CODING_MS: f64 = 100.0;
 /// Whoever says of itself that it will go faster than this, in m/s, is not heard: an airliner with the wind.
 const FASTEST: f64 = 350.0;
 /// Whoever says that it will be within this distance, in metres, for as long as it says, stays where it is.
@@ -28,10 +33,22 @@ const STAYS_WITHIN: f64 = 100.0;
 /// What can be true of what a client told.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Of its paths.
+    /// Of its paths: slack above what the client keeps in reserve.
     pub samples: Vec<(NodeId, Sample)>,
     /// Where it is and will be, if it told that.
     pub whereabouts: Option<Whereabouts>,
+    /// Slack above that reserve of a frame that comes as soon as it is published, in ms, if it told that.
+    pub most_slack_ms: Option<f64>,
+}
+
+impl Heard {
+    /// With a third of its playout delay left a client may do without a description: that much of its slack it does not
+    /// have.
+    fn keep_reserve(&mut self, playout_delay_ms: f64) {
+        let reserve_ms = playout_delay_ms / f64::from(TIGHT_DIVISOR);
+        self.samples.iter_mut().for_each(|(_, sample)| sample.slack_ms -= reserve_ms);
+        self.most_slack_ms = Some(playout_delay_ms - CODING_MS - reserve_ms);
+    }
 }
 
 /// What one client has told.
@@ -68,7 +85,15 @@ impl Said {
             let heard = self.hear_motion(now, motion);
             heard.map_err(|reason| refused.count(Source::Client, reason)).ok()
         });
-        Some(Heard { samples, whereabouts })
+        let mut heard = Heard { samples, whereabouts, most_slack_ms: None };
+        match told.playout_delay_ms {
+            Some(delay) if delay > LONGEST_DELAY_MS => {
+                refused.count(Source::Client, Reason::OutOfBounds);
+            }
+            Some(delay) => heard.keep_reserve(delay as f64),
+            None => {}
+        }
+        Some(heard)
     }
 
     fn hear_motion(&mut self, now: MediaTime, told: &MotionReport) -> Result<Whereabouts, Reason> {

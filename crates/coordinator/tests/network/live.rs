@@ -38,6 +38,7 @@ pub struct Edge {
 pub struct Client {
     /// Slack of paths, in ms.
     pub slack: BTreeMap<NodeId, f64>,
+    pub playout_delay_ms: Option<u64>,
     pub motion: Option<MotionReport>,
 }
 
@@ -114,7 +115,7 @@ impl Live {
         let request = SessionRequest { location: request.location.or(Some(place(0.0))), ..request };
         let session = self.network.watching_at(request, zero, one);
         let slack = [(id(zero), 800.0), (id(one), 800.0)].into();
-        self.clients.insert(session, Client { slack, motion: None });
+        self.clients.insert(session, Client { slack, ..Client::default() });
         session
     }
 
@@ -220,8 +221,12 @@ impl Live {
             slack: Some(Slack { mean_ms: slack + noise, deviation_ms: 15.0, missed: 0.0 }),
         };
         let paths = client.slack.iter().map(path).collect();
-        let telemetry =
-            ClientTelemetry { paths, motion: client.motion.clone(), ..ClientTelemetry::default() };
+        let telemetry = ClientTelemetry {
+            paths,
+            playout_delay_ms: client.playout_delay_ms,
+            motion: client.motion.clone(),
+            ..ClientTelemetry::default()
+        };
         self.tells(session, known.edges, telemetry);
     }
 
