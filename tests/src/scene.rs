@@ -236,8 +236,9 @@ impl Played {
         for (handoff, why) in &self.handoffs {
             let what = || format!("{handoff:?} {why:?}");
             ensure!(handoff.outcome == HandoffOutcome::Completed, "{}", what());
-            ensure!(why.decided_by == DecidedBy::Foresight, "not foreseen: {}", what());
-            let need = why.foreseen.with_context(|| format!("no need: {}", what()))?.need_us;
+            ensure!(why.grounds.decided_by == DecidedBy::Foresight, "not foreseen: {}", what());
+            let need =
+                why.grounds.foreseen.with_context(|| format!("no need: {}", what()))?.need_us;
             let ended = handoff.progress.last().map_or(u64::MAX, |step| step.at_us);
             ensure!(
                 ended < need,
@@ -273,17 +274,18 @@ impl Played {
         let handoffs = self.handoffs.iter().map(|(handoff, why)| {
             let at = |us: u64| seconds(self.since_begin(us));
             let ended = handoff.progress.last().map_or(0, |step| step.at_us);
-            let need = why.foreseen.map_or("none".to_owned(), |foreseen| at(foreseen.need_us));
+            let need =
+                why.grounds.foreseen.map_or("none".to_owned(), |foreseen| at(foreseen.need_us));
             format!(
                 "{:?} {} to {} {:?} by {}: decided at {}, over at {}, need {need}: {}",
                 handoff.cause,
                 handoff.from,
                 handoff.to,
                 handoff.outcome,
-                why.decided_by.as_str(),
-                at(why.decided_us),
+                why.grounds.decided_by.as_str(),
+                at(why.grounds.decided_us),
                 at(ended),
-                why.because
+                why.grounds.because
             )
         });
         let lines: Vec<String> = viewers.chain(handoffs).collect();

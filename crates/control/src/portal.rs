@@ -282,7 +282,15 @@ pub struct HandoffWhy {
     /// Why, in a word.
     #[schema(value_type = String)]
     pub cause: Cause,
-    /// The same, in plain words.
+    /// The rest.
+    #[serde(flatten)]
+    pub grounds: Grounds,
+}
+
+/// What a hand-off, or a move of components, was decided from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Grounds {
+    /// Why, in plain words.
     pub because: String,
     /// What made the decision.
     pub decided_by: DecidedBy,
@@ -293,7 +301,7 @@ pub struct HandoffWhy {
     pub foreseen: Option<Foreseen>,
     /// What it was decided from.
     pub inputs: Vec<WhyInput>,
-    /// What was weighed: the chosen edges first, then staying, then the others, the best first.
+    /// What was weighed: the chosen place first, then staying, then the others, the best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<WhyAlternative>,
 }
@@ -358,7 +366,7 @@ pub struct WhyInput {
 /// A place that was weighed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WhyAlternative {
-    /// The edges, by description.
+    /// The edges, by description; of components, their worker twice.
     #[schema(value_type = Vec<String>)]
     pub edges: [NodeId; 2],
     /// What it costs over the horizon, in seconds without a picture; none: it could not be had.

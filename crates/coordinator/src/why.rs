@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gibbon_control::portal::{
-    DecidedBy, Foreseen, HandoffInfo, HandoffWhy, WhyAlternative, WhyInput,
+    self, DecidedBy, Foreseen, HandoffInfo, HandoffWhy, WhyAlternative, WhyInput,
 };
 use gibbon_handoff::Cause;
 use gibbon_media::{MediaTime, NodeId};
@@ -84,15 +84,19 @@ impl Grounds {
         self
     }
 
-    /// For the portal.
+    /// For the portal, of a hand-off.
     pub fn told(&self, of: &HandoffInfo) -> HandoffWhy {
-        HandoffWhy {
-            handoff: of.handoff,
-            session: of.session,
-            cause: of.cause,
+        let decided_us = of.progress.first().map_or(0, |step| step.at_us);
+        let grounds = self.decided_at(MediaTime(decided_us));
+        HandoffWhy { handoff: of.handoff, session: of.session, cause: of.cause, grounds }
+    }
+
+    /// For the portal.
+    pub fn decided_at(&self, at: MediaTime) -> portal::Grounds {
+        portal::Grounds {
             because: self.because.clone(),
             decided_by: self.by,
-            decided_us: of.progress.first().map_or(0, |step| step.at_us),
+            decided_us: at.as_micros(),
             foreseen: self.foreseen,
             inputs: self.inputs.clone(),
             alternatives: self.alternatives.clone(),

@@ -214,12 +214,13 @@ fn m8_foresight_moves_before_the_need_that_it_tells_and_thresholds_after_it() {
     let (live, ahead) = told(100, slack);
     let handoff = &live.handoffs(FIRST)[0];
     let why = live.network.manager.why(handoff.handoff).unwrap();
-    let (need, end) = (why.foreseen.unwrap().need_us, handoff.progress.last().unwrap().at_us);
-    assert_eq!(why.decided_by, DecidedBy::Foresight);
+    let (need, end) =
+        (why.grounds.foreseen.unwrap().need_us, handoff.progress.last().unwrap().at_us);
+    assert_eq!(why.grounds.decided_by, DecidedBy::Foresight);
     assert!(end < need, "completed {} ms after the need", (end - need) / 1000);
     let (live, reactive) = in_mode(Mode::Reactive, 100, slack);
     let why = live.network.manager.why(live.handoffs(FIRST)[0].handoff).unwrap();
-    assert_eq!(why.decided_by, DecidedBy::Threshold);
+    assert_eq!(why.grounds.decided_by, DecidedBy::Threshold);
     let (_, ahead) = ahead.unwrap();
     let (_, reactive) = reactive.unwrap();
     assert!(ahead + 5.0 < reactive, "{ahead} s, {reactive} s");
@@ -514,8 +515,11 @@ fn a_drain_comes_before_what_is_foreseen() {
     let handoffs = live.handoffs(session);
     assert_eq!((handoffs.len(), handoffs[0].cause), (1, Cause::Drain));
     let why = live.network.manager.why(handoffs[0].handoff).unwrap();
-    assert_eq!((why.decided_by, &*why.because), (DecidedBy::Upkeep, "edge-a is being emptied"));
-    assert!(why.foreseen.is_none() && !why.inputs.is_empty(), "{why:?}");
+    assert_eq!(
+        (why.grounds.decided_by, &*why.grounds.because),
+        (DecidedBy::Upkeep, "edge-a is being emptied")
+    );
+    assert!(why.grounds.foreseen.is_none() && !why.grounds.inputs.is_empty(), "{why:?}");
 }
 
 #[test]
@@ -536,14 +540,23 @@ fn why_names_each_input_with_its_age_and_weight_the_prediction_and_the_alternati
     let handoff = live.handoffs(FIRST)[0].clone();
     let why = live.network.manager.why(handoff.handoff).unwrap();
     assert_eq!((why.handoff, why.session, why.cause), (handoff.handoff, FIRST, Cause::Network));
-    assert!(why.because.contains("slack of the path from edge-a shrinks"), "{}", why.because);
-    let slack = why.inputs.iter().find(|i| i.name == "slack of the path from edge-a").unwrap();
+    assert!(
+        why.grounds.because.contains("slack of the path from edge-a shrinks"),
+        "{}",
+        why.grounds.because
+    );
+    let slack =
+        why.grounds.inputs.iter().find(|i| i.name == "slack of the path from edge-a").unwrap();
     assert_eq!((&*slack.unit, &*slack.source), ("ms", "the client"));
     assert!(slack.age_ms < 2000 && slack.weight > 0.9, "{slack:?}");
-    assert!(why.inputs.iter().any(|input| input.name == "load of edge-a"));
-    assert_eq!(why.alternatives[0].edges[0], handoff.to);
-    assert!(why.alternatives[1].reason.starts_with("staying"), "{:?}", why.alternatives);
-    assert_eq!(why.decided_us, handoff.progress[0].at_us);
+    assert!(why.grounds.inputs.iter().any(|input| input.name == "load of edge-a"));
+    assert_eq!(why.grounds.alternatives[0].edges[0], handoff.to);
+    assert!(
+        why.grounds.alternatives[1].reason.starts_with("staying"),
+        "{:?}",
+        why.grounds.alternatives
+    );
+    assert_eq!(why.grounds.decided_us, handoff.progress[0].at_us);
     assert!(live.network.manager.why(gibbon_media::HandoffId(99)).is_err());
 }
 

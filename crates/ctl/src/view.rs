@@ -5,7 +5,7 @@ use std::time::Duration;
 use gibbon_control::{
     node::{Draining, Location},
     portal::{
-        Event, Foreseen, HandoffInfo, HandoffWhy, NodeInfo, ProgressInfo, SessionInfo,
+        Event, Foreseen, Grounds, HandoffInfo, HandoffWhy, NodeInfo, ProgressInfo, SessionInfo,
         SessionModule, StreamInfo, WhyAlternative, WhyInput,
     },
     process,
@@ -191,15 +191,14 @@ fn lost(gap: ViewerGap) -> String {
 
 /// `gibbonctl why`.
 pub fn why(why: &HandoffWhy) -> String {
-    let mut text = format!(
-        "hand-off {} of session {}: {}, decided at {} by {}\nBecause {}.",
-        why.handoff,
-        why.session,
-        why.cause.as_str(),
-        clock(MediaTime(why.decided_us)),
-        why.decided_by.as_str(),
-        why.because
-    );
+    let HandoffWhy { handoff, session, cause, grounds: why } = why;
+    format!("hand-off {handoff} of session {session}: {}, {}", cause.as_str(), grounds(why))
+}
+
+/// What was decided when, and from what.
+pub fn grounds(why: &Grounds) -> String {
+    let (at, by) = (clock(MediaTime(why.decided_us)), why.decided_by.as_str());
+    let mut text = format!("decided at {at} by {by}\nBecause {}.", why.because);
     if let Some(Foreseen { need_us, lead_ms, gain_s }) = &why.foreseen {
         let need = MediaTime(*need_us).since(MediaTime(why.decided_us)).as_secs_f64();
         let lead = *lead_ms as f64 / 1000.0;
@@ -549,15 +548,17 @@ live/bbb  studio  -        alternating  640x360@24  yes    -     3"
             handoff: HandoffId(1),
             session: SessionId(2),
             cause: Cause::Load,
-            because: "the load of edge-a will be 97 %".into(),
-            decided_by: gibbon_control::portal::DecidedBy::Foresight,
-            decided_us: 3_723_004_000,
-            foreseen: Some(Foreseen { need_us: 3_735_504_000, lead_ms: 5000, gain_s: 12.25 }),
-            inputs: vec![input],
-            alternatives: vec![
-                weighed("edge-b", "edge-b", Some(0.5), "chosen"),
-                weighed("edge-b", "edge-c", None, "no room"),
-            ],
+            grounds: Grounds {
+                because: "the load of edge-a will be 97 %".into(),
+                decided_by: gibbon_control::portal::DecidedBy::Foresight,
+                decided_us: 3_723_004_000,
+                foreseen: Some(Foreseen { need_us: 3_735_504_000, lead_ms: 5000, gain_s: 12.25 }),
+                inputs: vec![input],
+                alternatives: vec![
+                    weighed("edge-b", "edge-b", Some(0.5), "chosen"),
+                    weighed("edge-b", "edge-c", None, "no room"),
+                ],
+            },
         };
         assert_eq!(
             why(&known),
@@ -573,8 +574,9 @@ WEIGHED            COST    WHY
 edge-b             0.50 s  chosen
 edge-b and edge-c  -       no room"
         );
-        let short = HandoffWhy { foreseen: None, inputs: vec![], alternatives: vec![], ..known };
-        assert_eq!(why(&short).lines().count(), 2);
+        let told = known.grounds;
+        let short = Grounds { foreseen: None, inputs: vec![], alternatives: vec![], ..told };
+        assert_eq!(grounds(&short).lines().count(), 2);
     }
 
     #[test]
