@@ -35,7 +35,7 @@ use nodes::Nodes;
 use sessions::Known;
 use streams::Streams;
 
-/// How often load is noted: the finest that its predictors look at.
+/// How often load is noted, the finest that its predictors look at; more often where passes are closer together.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// Bounds of the time between passes.
 pub const PERIODS: std::ops::RangeInclusive<Duration> =
@@ -172,7 +172,7 @@ impl Foresee {
             policy,
             looked: MediaTime::default(),
             noted: MediaTime::default(),
-            nodes: Nodes::default(),
+            nodes: Nodes::noted_every(NOTE_EVERY.min(period)),
             streams: Streams::default(),
             sessions: BTreeMap::new(),
             completed: Vec::new(),
@@ -238,7 +238,7 @@ impl Foresee {
 
     /// Notes how loaded nodes are, if it is time.
     pub fn note(&mut self, picture: &Picture<'_>) {
-        if picture.now.since(self.noted) >= NOTE_EVERY {
+        if picture.now.since(self.noted) >= self.nodes.noted_every {
             self.noted = picture.now;
             self.nodes.note(picture);
         }

@@ -207,6 +207,23 @@ fn m7_m9_a_peak_that_comes_each_cycle_is_foreseen_at_its_third_time() {
 }
 
 #[test]
+fn m7_the_more_often_it_looks_the_shorter_are_the_cycles_that_it_sees() {
+    // Each 40 s the load goes to its limit and beyond within a second, for 10 s.
+    let load = |t: u64| if t % 40 < 30 { 0.4 } else { 0.97 };
+    let first = |period| {
+        let mut live = Live::looking_every(period, Mode::Ahead);
+        live.run(2 * 40, |live, t| live.edge("edge-a").others = load(t));
+        let session = live.at_a();
+        let start = live.network.now;
+        live.run(40, |live, t| live.edge("edge-a").others = load(t));
+        moved(&live, session, start).map_or(f64::INFINITY, |(_, after)| after)
+    };
+    let (often, rarely) = (first(SECOND / 2), first(SECOND));
+    assert!(often < 30.0, "before the peak: {often} s");
+    assert!(rarely > 30.0, "{rarely} s");
+}
+
+#[test]
 fn m8_foresight_moves_before_the_need_that_it_tells_and_thresholds_after_it() {
     let slack = |live: &mut Live, t| {
         live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, -80.0, 88, t));

@@ -29,8 +29,9 @@ const YOUNG: u32 = 20;
 const MOST_LOSSES: f64 = 20.0;
 
 /// Edges, by index and by name.
-#[derive(Default)]
 pub struct Nodes {
+    /// How often their loads are noted: a season of less than 64 times that is not seen.
+    pub noted_every: Duration,
     /// As sweeps take them.
     pub outlooks: Vec<NodeOutlook>,
     kept: Vec<Kept>,
@@ -64,6 +65,18 @@ struct Kept {
 }
 
 impl Nodes {
+    /// None is known yet.
+    pub fn noted_every(noted_every: Duration) -> Self {
+        Self {
+            noted_every,
+            outlooks: Vec::new(),
+            kept: Vec::new(),
+            by_name: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            falls: Falls::default(),
+        }
+    }
+
     /// The edge of this name.
     pub fn find(&self, id: &NodeId) -> Option<NodeIndex> {
         self.by_name.get(id).copied()
@@ -138,7 +151,7 @@ impl Nodes {
             return Some(known);
         }
         let new = Kept {
-            demand: Load::begin(now),
+            demand: Load::begin_every(self.noted_every, now),
             load: 0.0,
             moved: 0.0,
             losses: 0.0,

@@ -61,7 +61,12 @@ pub fn place(km: f64) -> Location {
 impl Live {
     /// Edges a, b and c in a row, 50 km apart, each of which can carry 100 legs; a coordinator that looks ahead each second.
     pub fn new(mode: Mode) -> Self {
-        let settings = Settings { period: SECOND, dwell: 5 * SECOND, ..Settings::of(mode) };
+        Self::looking_every(SECOND, mode)
+    }
+
+    /// The same; it looks ahead so often.
+    pub fn looking_every(period: Duration, mode: Mode) -> Self {
+        let settings = Settings { period, dwell: 5 * SECOND, ..Settings::of(mode) };
         let mut live = Self {
             network: Network::empty(1).foreseeing(settings),
             edges: BTreeMap::new(),
