@@ -48,6 +48,8 @@ pub struct Counted {
     pub bytes: u64,
     /// Smoothed round-trip time.
     pub rtt: Duration,
+    /// Acknowledgements that came, each of which is taken for a measurement of it.
+    pub acks: u64,
 }
 
 impl Ears {
@@ -144,7 +146,7 @@ mod tests {
     }
 
     fn counted(connection: u64, datagrams: u64) -> Vec<Counted> {
-        vec![Counted { edge: edge(), connection, datagrams, bytes: 0, rtt: ms(0) }]
+        vec![Counted { edge: edge(), connection, datagrams, bytes: 0, rtt: ms(0), acks: 0 }]
     }
 
     #[test]

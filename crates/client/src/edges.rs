@@ -248,7 +248,8 @@ impl Edges {
         let count = |(edge, connection): (NodeId, Arc<Connection>)| {
             let stats = connection.link.connection().stats();
             let (datagrams, bytes) = (stats.udp_rx.datagrams, stats.udp_rx.bytes);
-            Counted { edge, connection: connection.serial, datagrams, bytes, rtt: stats.path.rtt }
+            let (rtt, acks) = (stats.path.rtt, stats.frame_rx.acks);
+            Counted { edge, connection: connection.serial, datagrams, bytes, rtt, acks }
         };
         self.shared.connections().filter(|(_, c)| c.has_session()).map(count).collect()
     }

@@ -7,6 +7,9 @@ use gibbon_media::NodeId;
 
 use crate::ears::Counted;
 
+/// How much of a smoothed round-trip time each measurement leaves of what it was (RFC 9002 §5.3).
+const KEPT: f64 = 7.0 / 8.0;
+
 /// The paths of a session.
 #[derive(Debug, Default)]
 pub struct Paths {
@@ -20,6 +23,7 @@ pub struct Paths {
 struct Connection {
     counted: Counted,
     lost: u64,
+    rtt: Duration,
 }
 
 /// Sums over the frames from one edge.
@@ -70,24 +74,40 @@ impl Paths {
         let path = |counted: Counted| {
             let (edge, lost) = (counted.edge.clone(), lost(&counted.edge));
             let same = |c: &Connection| c.counted.connection == counted.connection;
-            let (bytes, datagrams, losses) = match before.remove(&edge).filter(same) {
-                Some(Connection { counted, lost }) => (counted.bytes, counted.datagrams, lost),
+            let before = before.remove(&edge).filter(same);
+            let rtt = before.as_ref().map_or(counted.rtt, |before| before.rtt_since(&counted));
+            let (bytes, datagrams, losses) = match before {
+                Some(Connection { counted, lost, .. }) => (counted.bytes, counted.datagrams, lost),
                 None => (0, 0, 0),
             };
             let losses = lost.saturating_sub(losses) as f64;
             let received = counted.datagrams.saturating_sub(datagrams) as f64;
             let bits = counted.bytes.saturating_sub(bytes) as f64 * 8.0;
             let report = PathReport {
-                rtt_ms: rounded(counted.rtt.as_secs_f64() * 1000.0, 10.0),
+                rtt_ms: rounded(rtt.as_secs_f64() * 1000.0, 10.0),
                 loss: rounded(losses / (losses + received).max(1.0), 1e4),
                 kbps: (bits / 1000.0 / seconds) as u64,
                 slack: slack.get(&edge).and_then(Moments::slack),
                 edge: edge.clone(),
             };
-            self.connections.insert(edge, Connection { counted, lost });
+            self.connections.insert(edge, Connection { counted, lost, rtt });
             report
         };
         counted.into_iter().map(path).collect()
+    }
+}
+
+impl Connection {
+    /// The mean round-trip time since, undoing what is left of the time before. On a connection without a leg there are few
+    /// measurements: what is smoothed over eight of them is of long ago.
+    fn rtt_since(&self, now: &Counted) -> Duration {
+        let measured = now.acks.saturating_sub(self.counted.acks);
+        if measured == 0 {
+            return self.rtt;
+        }
+        let kept = KEPT.powi(measured.min(1000) as i32);
+        let [before, now] = [self.counted.rtt, now.rtt].map(|rtt| rtt.as_secs_f64());
+        Duration::from_secs_f64(((now - kept * before) / (1.0 - kept)).max(0.0))
     }
 }
 
@@ -113,8 +133,8 @@ mod tests {
     }
 
     fn counted(name: &str, connection: u64, datagrams: u64) -> Counted {
-        let rtt = Duration::from_micros(20_040);
-        Counted { edge: edge(name), connection, datagrams, bytes: datagrams * 1250, rtt }
+        let (bytes, rtt) = (datagrams * 1250, Duration::from_micros(20_040));
+        Counted { edge: edge(name), connection, datagrams, bytes, rtt, acks: datagrams }
     }
 
     fn second(n: u64) -> Duration {
@@ -139,6 +159,26 @@ mod tests {
         assert!(a.check().is_ok() && b.check().is_ok());
         let told = paths.tell(second(4), vec![counted("edge-a", 1, 590)], |_| 17);
         assert_eq!((told[0].kbps, told[0].loss, told[0].slack), (0, 0.0, None), "nothing since");
+    }
+
+    #[test]
+    fn a_round_trip_time_is_told_as_it_is_however_seldom_it_is_measured() {
+        let mut paths = Paths::default();
+        let (mut smoothed, mut acks) = (0.6, 4);
+        let mut told = |second: u64, measured: &[f64]| {
+            for rtt in measured {
+                smoothed = KEPT * smoothed + (1.0 - KEPT) * rtt;
+            }
+            acks += measured.len() as u64;
+            let rtt = Duration::from_secs_f64(smoothed);
+            let idle = Counted { rtt, acks, ..counted("edge-a", 1, 10) };
+            paths.tell(Duration::from_secs(second), vec![idle], |_| 0)[0].rtt_ms
+        };
+        assert_eq!(told(1, &[]), 600.0, "all that is known");
+        assert_eq!(told(2, &[0.4]), 400.0);
+        assert_eq!(told(3, &[]), 400.0, "nothing new");
+        assert_eq!(told(4, &[0.2, 0.2]), 200.0);
+        assert!((told(5, &[0.02; 500]) - 20.0).abs() < 0.1);
     }
 
     #[test]
