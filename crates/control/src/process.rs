@@ -182,17 +182,16 @@ fn push_option(arguments: &mut Vec<OsString>, flag: &str, value: toml::Value) {
 /// The longest span that an option takes: a year.
 const LONGEST_SPAN: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Reads a span of time of the command line: a number, and `s`, `m` or `h`.
+/// Units of time, in seconds.
+const UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+
+/// Reads a span of time of the command line: a number, and `ms`, `s`, `m` or `h`.
 pub fn span(text: &str) -> Result<Duration, String> {
-    let error = || format!("{text:?} is no span of time: use a number and s, m or h, as 90s");
-    let unit = match text.chars().last() {
-        Some('s') => 1.0,
-        Some('m') => 60.0,
-        Some('h') => 3600.0,
-        _ => return Err(error()),
-    };
-    let number: f64 = text[..text.len() - 1].parse().map_err(|_| error())?;
-    let span = Duration::try_from_secs_f64(number * unit).map_err(|_| error())?;
+    let error = || format!("{text:?} is no span of time: use a number and ms, s, m or h, as 90s");
+    let of = |(unit, seconds): (&str, f64)| Some((text.strip_suffix(unit)?, seconds));
+    let (number, seconds) = UNITS.into_iter().find_map(of).ok_or_else(error)?;
+    let number: f64 = number.parse().map_err(|_| error())?;
+    let span = Duration::try_from_secs_f64(number * seconds).map_err(|_| error())?;
     if span > LONGEST_SPAN { Err(error()) } else { Ok(span) }
 }
 
@@ -272,6 +271,7 @@ mod tests {
         for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7200), ("1.5m", 90), ("0s", 0)] {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
+        assert_eq!(span("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "s", "10", "-1s", "NaNs", "infs", "1d", "1e9h", "10 m", "1é"] {
             assert!(span(bad).is_err(), "{bad}");
         }
