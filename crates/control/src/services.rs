@@ -5,7 +5,7 @@ use gibbon_media::{NodeId, Priority, ServiceId, StreamName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{node::Location, work::ModuleInfo};
+use crate::{node::Location, portal::Grounds, work::ModuleInfo};
 
 /// `POST /v1/services` and `POST /v1/services/explain`: components on a stream.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -222,6 +222,20 @@ pub struct Explanation {
     pub stream: StreamName,
     /// One for each component of each replica, in order.
     pub components: Vec<ComponentExplanation>,
+    /// The last moves of its components, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<MoveWhy>,
+}
+
+/// A move of components, and what it was decided from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MoveWhy {
+    /// What moved, and how it stands.
+    #[serde(flatten)]
+    pub moved: ComponentMove,
+    /// Why.
+    #[serde(flatten)]
+    pub grounds: Grounds,
 }
 
 /// Why one component is where it is.

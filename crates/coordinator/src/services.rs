@@ -9,21 +9,21 @@ mod moves;
 mod naming;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use gibbon_components::Chain;
 use gibbon_control::{
     node::Location,
-    services::{ComponentExplanation, ServiceState},
+    services::{ComponentExplanation, ComponentMove, MoveWhy, ServiceState},
     work::{InstanceState, MAX_SERVICES as MAX_SHARED, ServiceRef},
 };
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, ServiceId, StreamName};
 use gibbon_placement::assign::StepNeed;
 
 pub use instance::{Expected, Instance, LEAVES_AFTER, LEAVES_WITHIN, Stand};
-pub use moves::{Cause, MAX_TRIES, Move, Moves, REST, RUN_WITHIN, Standing};
+pub use moves::{MAX_TRIES, Move, Moves, REST, RUN_WITHIN, Standing};
 
 /// Services at once, failed ones included.
 pub const MAX_SERVICES: usize = 1024;
@@ -41,6 +41,8 @@ pub const SHUN: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Refusals remembered of one service.
 const MAX_REFUSALS: usize = 64;
+/// Moves of components remembered of one service.
+const MAX_MOVES: usize = 8;
 
 /// A service.
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub struct Service {
     pub location: Option<Location>,
     /// Why its components are where they are, by replica.
     pub explained: [Vec<ComponentExplanation>; 2],
+    /// Moves of its components, the newest last.
+    moves: VecDeque<MoveWhy>,
     /// When it was asked for, and when it was last watched.
     pub created: MediaTime,
     used: MediaTime,
@@ -109,6 +113,7 @@ impl Service {
             standby,
             location: None,
             explained: Default::default(),
+            moves: VecDeque::new(),
             created: now,
             used: now,
             ran: false,
@@ -183,6 +188,26 @@ impl Service {
         if self.refusals.len() < MAX_REFUSALS {
             self.refusals.push(Refusal { worker: worker.clone(), step, why, at: now });
         }
+    }
+
+    /// Components of it begin to move. No others do: there is one move of a service at a time.
+    pub fn move_begins(&mut self, begun: MoveWhy) {
+        if self.moves.len() == MAX_MOVES {
+            self.moves.pop_front();
+        }
+        self.moves.push_back(begun);
+    }
+
+    /// How that goes on.
+    pub fn move_goes_on(&mut self, moved: &ComponentMove) {
+        if let Some(newest) = self.moves.back_mut() {
+            newest.moved = moved.clone();
+        }
+    }
+
+    /// Moves of its components, the newest last, and why.
+    pub fn moves(&self) -> Vec<MoveWhy> {
+        self.moves.iter().cloned().collect()
     }
 
     /// Workers that would not, or could not, of late; of one that never ran, all of them.

@@ -104,6 +104,11 @@ impl Grounds {
     }
 }
 
+/// What is done at a node for a cause that needs no weighing.
+pub fn plain(now: MediaTime, by: DecidedBy, cause: Cause, at: &NodeId) -> portal::Grounds {
+    Grounds::short(by, happened(cause, at), String::new()).decided_at(now)
+}
+
 /// Something known for sure.
 pub fn fact(name: String, value: f64, unit: &str, source: String, age: Duration) -> WhyInput {
     let age_ms = age.as_millis() as u64;
@@ -115,7 +120,7 @@ pub fn own(name: String, value: f64, unit: &str) -> WhyInput {
     fact(name, value, unit, COORDINATOR.to_owned(), Duration::ZERO)
 }
 
-/// What has happened at an edge, that legs leave it for this cause.
+/// What has happened at an edge or a worker, that it is left for this cause.
 pub fn happened(cause: Cause, edge: &NodeId) -> String {
     match cause {
         Cause::Operator => "somebody asked for it".to_owned(),

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use gibbon_control::{
     node::ToNode,
+    portal::DecidedBy,
     services::{MoveRequest, MoveStep, ServiceRequest, ServiceState},
     work::Input,
 };
@@ -110,6 +111,9 @@ fn a_move_is_rolled_back_when_the_new_worker_refuses_is_deaf_or_puts_nothing_out
         }
         scene.pass(ACKNOWLEDGE_WITHIN.max(RUN_WITHIN).max(LOST_AFTER) + SECOND);
         assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::RolledBack], "{trouble}");
+        let [why] = &scene.moves_explained(service)[..] else { panic!("{trouble}") };
+        let told = (why.moved.step, &*why.grounds.because);
+        assert_eq!(told, (MoveStep::RolledBack, "somebody asked for it"));
         assert_eq!(scene.at(service), ["worker-a", "worker-a", "worker-c"]);
         assert_eq!(scene.state(service), ServiceState::Running);
         assert_eq!(scene.info(service).modules[0].moving_to, None);
@@ -136,6 +140,10 @@ fn a_drain_tries_another_worker_and_a_worker_that_nothing_can_leave_is_not_drain
     scene.drain("worker-a").unwrap();
     scene.pass(4 * SECOND);
     assert_eq!(scene.at(service), ["worker-d", "worker-d", "worker-c"]);
+    let [why] = &scene.moves_explained(service)[..] else { panic!("one move, in two tries") };
+    assert_eq!(why.moved.to, [id("worker-d"), id("worker-d")]);
+    let told = (why.grounds.decided_by, &*why.grounds.because);
+    assert_eq!(told, (DecidedBy::Upkeep, "worker-a is being emptied"));
     let refused = scene.drain("worker-c").unwrap_err();
     let Refusal::NowhereToWork { components, why, .. } = refused else { panic!("{refused:?}") };
     assert_eq!(components, "mdc");
@@ -477,6 +485,17 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit()
     }
     assert!(left_at.is_some_and(|second| second < 57), "{left_at:?}");
     assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::Completed], "once");
+    let [why] = &scene.moves_explained(service)[..] else { panic!("it says why, once") };
+    assert_eq!(why.moved.step, MoveStep::Completed);
+    let grounds = &why.grounds;
+    assert!(grounds.because.starts_with("the load of worker-a will be 9"), "{grounds:?}");
+    let known = |name: &str| grounds.inputs.iter().find(|input| input.name == name).unwrap();
+    let (now, peak) = (known("load of worker-a"), known("predicted peak of worker-a"));
+    assert!(now.value < 90.0 && peak.value > 90.0 && now.weight > 0.8, "{grounds:?}");
+    assert!(grounds.foreseen.unwrap().need_us > grounds.decided_us);
+    let weighed: Vec<_> = grounds.alternatives.iter().map(|a| a.edges[0].as_str()).collect();
+    assert_eq!(weighed, ["worker-b", "worker-a"], "{grounds:?}");
+    assert!(grounds.alternatives[0].cost < grounds.alternatives[1].cost, "{grounds:?}");
 }
 
 #[test]
@@ -487,4 +506,5 @@ fn m10_components_leave_a_worker_that_goes_away_in_time() {
     assert_eq!(scene.at(service)[0], "worker-a", "there is time");
     scene.pass(28 * SECOND);
     assert_eq!(scene.at(service), ["worker-b", "worker-b", "worker-c"]);
+    assert_eq!(scene.moves_explained(service)[0].grounds.because, "worker-a goes away");
 }

@@ -9,6 +9,7 @@ use gibbon_control::{
         SessionModule, StreamInfo, WhyAlternative, WhyInput,
     },
     process,
+    services::ComponentMove,
     viewing::ViewerGap,
 };
 use gibbon_handoff::{Move, Reason};
@@ -271,11 +272,8 @@ pub fn event(event: &Event) -> String {
         }
         Event::Service { service, stream, state, why, moved } => {
             let state = state.map_or("has ended", |state| state.as_str());
-            let moved = moved.as_ref().map_or(String::new(), |m| {
-                let to: Vec<&str> = m.to.iter().map(NodeId::as_str).collect();
-                let (components, step) = (m.components.join(", "), m.step.as_str());
-                format!("; move of {components} from {} to {}: {step}", m.from, to.join(", "))
-            });
+            let moved =
+                moved.as_ref().map_or(String::new(), |m| format!("; {}", component_move(m)));
             let why = why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
             format!("{now}  service {service} ({stream}): {state}{why}{moved}")
         }
@@ -283,6 +281,13 @@ pub fn event(event: &Event) -> String {
             format!("{now}  {missed} events are missing here: we read too slowly")
         }
     }
+}
+
+/// What moves, from where to where, and how that stands.
+pub fn component_move(moved: &ComponentMove) -> String {
+    let to: Vec<&str> = moved.to.iter().map(NodeId::as_str).collect();
+    let (components, step) = (moved.components.join(", "), moved.step.as_str());
+    format!("move of {components} from {} to {}: {step}", moved.from, to.join(", "))
 }
 
 fn describe(progress: &ProgressInfo) -> String {

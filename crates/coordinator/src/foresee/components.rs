@@ -1,7 +1,10 @@
 //! Components ahead of need: the decision for legs, made for components and workers.
 
+mod grounds;
+
 use std::{collections::BTreeMap, time::Duration};
 
+use gibbon_control::portal::Grounds;
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
 use gibbon_placement::{
     assign::WorkerState,
@@ -49,14 +52,14 @@ struct Kept {
 }
 
 /// A segment that is to move.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Relocation {
     /// The instance that it begins with.
     pub root: InstanceId,
     /// Where it is to run.
     pub to: NodeId,
     /// Why.
-    pub why: String,
+    pub grounds: Grounds,
 }
 
 impl Components {
@@ -160,18 +163,11 @@ impl Components {
         let mut relocations = Vec::new();
         for relocation in decided {
             let (root, instance) = roots[relocation.component];
-            let outlook = &outlooks[relocation.from.at()];
-            let peak = outlook.load.iter().map(|forecast| forecast.load).fold(0.0, f64::max);
-            let leaves = outlook.leaves_at.map(|_| format!("{} goes away", outlook.id));
-            let why = leaves.unwrap_or_else(|| {
-                let (peak, limit) = (peak * 100.0, LIMIT * 100.0);
-                format!("the load of {} will be {peak:.0} %; its limit is {limit:.0} %", outlook.id)
-            });
-            let need = relocation.decided.need.since(now).as_secs_f64();
+            let component = &components[relocation.component];
             relocations.push(Relocation {
                 root,
                 to: outlooks[relocation.to.at()].id.clone(),
-                why: format!("{why}; needed in {need:.0} s, by foresight"),
+                grounds: grounds::of(component, &relocation, &outlooks, &policy, now),
             });
             if let Some(kept) = self.components.get_mut(&key(instance)) {
                 kept.pace.moved([relocation.from; 2], [relocation.to; 2], &policy, now);

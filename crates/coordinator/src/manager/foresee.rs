@@ -218,13 +218,12 @@ impl Manager {
     }
 
     fn relocate(&mut self, now: MediaTime, relocation: Relocation) -> Vec<Output> {
-        let Relocation { root, to, why } = relocation;
+        let Relocation { root, to, grounds } = relocation;
         if !self.may_move(root) {
             return Vec::new();
         }
         let Ok(exclude) = self.all_but(&to) else { return Vec::new() };
-        tracing::info!(%root, %to, why, "components are to move");
-        match self.begin_move(now, root, services::Cause::Foreseen, exclude, Some(why)) {
+        match self.begin_move(now, root, exclude, grounds) {
             Ok(out) => out,
             Err(no_worker) => {
                 tracing::warn!(%root, %no_worker, "components should move and cannot");

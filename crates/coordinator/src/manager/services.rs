@@ -2,13 +2,14 @@
 
 use gibbon_components::{Format, catalogue};
 use gibbon_control::{
-    portal::{Event, SessionModule},
+    portal::{DecidedBy, Event, SessionModule},
     services::{
         ComponentInfo, Explanation, MoveRequest, NamedService, ParameterInfo, ServiceInfo,
         ServiceRequest,
     },
     work::{ModuleInfo, ServiceRef},
 };
+use gibbon_handoff::Cause;
 use gibbon_media::{Catalog, MediaTime, NodeId, ServiceId, StreamName};
 use gibbon_placement::assign::Excluded;
 
@@ -18,7 +19,8 @@ use super::{
 };
 use crate::{
     builder::{self, Base, Built},
-    services::{Cause, Instance, Service, Stand},
+    services::{Instance, Service, Stand},
+    why,
 };
 
 impl Manager {
@@ -128,7 +130,8 @@ impl Manager {
             Some(to) => self.all_but(to)?,
             None => Vec::new(),
         };
-        let begun = self.begin_move(now, root, Cause::Operator, exclude, None);
+        let grounds = why::plain(now, DecidedBy::Request, Cause::Operator, &instance.worker);
+        let begun = self.begin_move(now, root, exclude, grounds);
         let mut out = begun.map_err(|no_worker| {
             let named = to.as_ref().and_then(|to| {
                 let (_, unfit) = no_worker.workers.iter().find(|(worker, _)| worker == to)?;
@@ -168,7 +171,7 @@ impl Manager {
             // It was taken up from an earlier start, or waits.
             return self.explain_plan(now, service);
         }
-        Ok(Explanation { stream: service.stream().clone(), components })
+        Ok(Explanation { stream: service.stream().clone(), components, moves: service.moves() })
     }
 
     fn explain_plan(&self, now: MediaTime, service: &Service) -> Result<Explanation, Refusal> {
@@ -176,7 +179,8 @@ impl Manager {
         let plans = plans.map_err(|why| Refusal::NoWorker(why.to_string()))?;
         let explained =
             plans.iter().flat_map(|(replica, plan)| explain(&service.needs, *replica, plan));
-        Ok(Explanation { stream: service.stream().clone(), components: explained.collect() })
+        let components = explained.collect();
+        Ok(Explanation { stream: service.stream().clone(), components, moves: service.moves() })
     }
 
     /// All services.

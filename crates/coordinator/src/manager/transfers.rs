@@ -1,9 +1,10 @@
 //! Moving components: a segment's successors run before it goes.
 
 use gibbon_control::{
-    portal::Event,
-    services::{ComponentMove, MoveStep},
+    portal::{DecidedBy, Event, Grounds},
+    services::{ComponentMove, MoveStep, MoveWhy},
 };
+use gibbon_handoff::Cause;
 use gibbon_media::{InstanceId, MediaTime, NodeId, ServiceId};
 use gibbon_placement::assign::{Assignment, Excluded, NoWorker};
 
@@ -13,7 +14,8 @@ use super::{
 };
 use crate::{
     drain,
-    services::{Cause, Instance, MAX_TRIES, Move, REST, Service, Stand, Standing},
+    services::{Instance, MAX_TRIES, Move, REST, Service, Stand, Standing},
+    why,
 };
 
 impl Manager {
@@ -29,14 +31,20 @@ impl Manager {
         &mut self,
         now: MediaTime,
         root: InstanceId,
-        cause: Cause,
         exclude: Vec<Excluded>,
-        why: Option<String>,
+        grounds: Grounds,
     ) -> Result<Vec<Output>, NoWorker> {
-        let Some(a_move) = self.move_of(now, root, cause, exclude) else { return Ok(Vec::new()) };
+        let Some(a_move) = self.move_of(now, root, exclude) else { return Ok(Vec::new()) };
         let a_move = self.attempt(now, a_move)?;
-        let begun = self.services.describe(&a_move, MoveStep::Begun);
-        let out = self.tell(&a_move.services, &begun, why);
+        let moved = self.services.describe(&a_move, MoveStep::Begun);
+        let because = grounds.because.clone();
+        let begun = MoveWhy { moved: moved.clone(), grounds };
+        for id in &a_move.services {
+            if let Some(service) = self.services.get_mut(*id) {
+                service.move_begins(begun.clone());
+            }
+        }
+        let out = self.tell(&a_move.services, &moved, Some(because));
         self.services.moves.insert(root, a_move);
         Ok(out)
     }
@@ -45,7 +53,6 @@ impl Manager {
         &self,
         now: MediaTime,
         root: InstanceId,
-        cause: Cause,
         mut exclude: Vec<Excluded>,
     ) -> Option<Move> {
         let from = self.services.instance(root)?.worker.clone();
@@ -55,7 +62,7 @@ impl Manager {
         services.sort_unstable();
         services.dedup();
         exclude.push(whole(&from, "is to be left"));
-        Some(Move { cause, from, old, new: Vec::new(), services, exclude, tries: 0, begun: now })
+        Some(Move { from, old, new: Vec::new(), services, exclude, tries: 0, begun: now })
     }
 
     /// Has the successors started somewhere.
@@ -168,7 +175,8 @@ impl Manager {
             {
                 continue;
             }
-            match self.begin_move(now, root, Cause::Drain, Vec::new(), None) {
+            let grounds = why::plain(now, DecidedBy::Upkeep, Cause::Drain, &worker);
+            match self.begin_move(now, root, Vec::new(), grounds) {
                 Ok(begun) => out.extend(begun),
                 Err(no_worker) => {
                     tracing::warn!(%worker, %no_worker, "components should move and cannot");
@@ -203,7 +211,7 @@ impl Manager {
         let is_root = |i: &Instance| i.spec.raw_from().is_none() && i.stand == Stand::Active;
         let roots = self.services.at(worker).filter(|(_, instance)| is_root(instance));
         for (root, _) in roots {
-            let Some(a_move) = self.move_of(now, root, Cause::Drain, Vec::new()) else { continue };
+            let Some(a_move) = self.move_of(now, root, Vec::new()) else { continue };
             for id in &a_move.services {
                 self.check_known(*id)?;
                 self.plan_move(now, *id, &a_move).map_err(|no_worker| Refusal::NowhereToWork {
@@ -221,13 +229,18 @@ impl Manager {
     }
 
     fn tell(
-        &self,
+        &mut self,
         services: &[ServiceId],
         moved: &ComponentMove,
         why: Option<String>,
     ) -> Vec<Output> {
         let ComponentMove { components, from, to, step } = moved;
         tracing::info!(?components, %from, ?to, step = step.as_str(), why, "components move");
+        for id in services {
+            if let Some(service) = self.services.get_mut(*id) {
+                service.move_goes_on(moved);
+            }
+        }
         let event = |id: &ServiceId| {
             let service = self.services.get(*id)?;
             Some(Output::Event(Event::Service {

@@ -15,22 +15,9 @@ pub const MAX_TRIES: usize = 4;
 /// A segment that could not be moved rests this long before a drain tries again.
 pub const REST: Duration = Duration::from_secs(5);
 
-/// Why components are moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Somebody wants it.
-    Operator,
-    /// The worker is being emptied.
-    Drain,
-    /// The worker will be overloaded, or goes away.
-    Foreseen,
-}
-
 /// A segment on its way.
 #[derive(Debug, Clone)]
 pub struct Move {
-    /// Why.
-    pub cause: Cause,
     /// The worker that it leaves.
     pub from: NodeId,
     /// The instances that are to be succeeded, each after what it hangs on.

@@ -9,7 +9,7 @@ use gibbon_components::{Chain, parse};
 use gibbon_control::{
     node::{Draining, FromNode, NodeReport, ToNode},
     portal::{Event, MaintenanceRequest},
-    services::{MoveStep, ServiceInfo, ServiceRequest, ServiceState},
+    services::{MoveStep, MoveWhy, ServiceInfo, ServiceRequest, ServiceState},
     work::{
         Input, InstanceReport, InstanceSpec, InstanceState, Refused, SocketReport, WorkAnswer,
         WorkOrder, WorkReport, WorkerOffer,
@@ -124,6 +124,12 @@ impl Scene {
     pub fn maintain(&mut self, worker: &str, in_ms: u64) {
         let (manager, now) = (&mut self.network.manager, self.network.now);
         manager.maintain(now, &id(worker), &MaintenanceRequest { in_ms }).unwrap();
+    }
+
+    /// What is told of moves of a service's components.
+    pub fn moves_explained(&self, service: ServiceId) -> Vec<MoveWhy> {
+        let (manager, now) = (&self.network.manager, self.network.now);
+        manager.explain_service(now, service).unwrap().moves
     }
 
     /// Asks for a list of components.

@@ -3,15 +3,15 @@
 use gibbon_components::Spec;
 use gibbon_control::{
     services::{
-        CandidateExplanation, ComponentExplanation, ComponentInfo, Explanation, NamedService,
-        ServiceInfo,
+        CandidateExplanation, ComponentExplanation, ComponentInfo, Explanation, MoveWhy,
+        NamedService, ServiceInfo,
     },
     work::{InstanceState, ModuleInfo, SocketReport},
 };
 
 use crate::{
     table::Table,
-    view::{NONE, chains},
+    view::{self, NONE, chains},
 };
 
 /// Workers of which the scores are printed, for each component; the rest is counted.
@@ -122,7 +122,18 @@ fn list(components: &[Spec]) -> String {
 /// `gibbonctl explain`.
 pub fn explanation(explanation: &Explanation) -> String {
     let components = explanation.components.iter().map(component);
-    format!("{}\n{}", explanation.stream, components.collect::<String>())
+    let moves = explanation.moves.iter().map(moved);
+    format!(
+        "{}\n{}{}",
+        explanation.stream,
+        components.collect::<String>(),
+        moves.collect::<String>()
+    )
+}
+
+fn moved(MoveWhy { moved, grounds }: &MoveWhy) -> String {
+    let (moved, why) = (view::component_move(moved), view::grounds(grounds));
+    format!("\n{moved}, {why}\n")
 }
 
 fn component(component: &ComponentExplanation) -> String {
@@ -184,11 +195,14 @@ pub fn catalogue(catalogue: &[NamedService]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gibbon_control::{services::Term, work::Passed};
+    use gibbon_control::{
+        portal::{DecidedBy, Grounds},
+        services::{ComponentMove, MoveStep, ServiceState, Term},
+        work::Passed,
+    };
     use gibbon_media::{InstanceId, ServiceId};
 
     use super::*;
-    use gibbon_control::services::ServiceState;
 
     fn module(number: u32, component: &str, worker: &str) -> ModuleInfo {
         ModuleInfo {
@@ -321,7 +335,8 @@ SERVICE           NAME  STREAM                     STATE    SESSIONS  PRIORITY  
             ..one.clone()
         };
         let stream = "live/bbb/0123456789abcdef".parse().unwrap();
-        let text = explanation(&Explanation { stream, components: vec![one, many] });
+        let components = vec![one, many];
+        let text = explanation(&Explanation { stream, components, moves: Vec::new() });
         assert!(
             text.starts_with(
                 "live/bbb/0123456789abcdef\n\n\
@@ -335,5 +350,30 @@ SERVICE           NAME  STREAM                     STATE    SESSIONS  PRIORITY  
             "{text}"
         );
         assert!(text.ends_with("  and 3 more, which --json shows\n"), "{text}");
+    }
+
+    #[test]
+    fn an_explanation_has_the_moves_and_what_they_were_decided_from() {
+        let why = MoveWhy {
+            moved: ComponentMove {
+                components: vec!["scale".into(), "mdc".into()],
+                from: "worker-a".parse().unwrap(),
+                to: vec!["worker-b".parse().unwrap(), "worker-c".parse().unwrap()],
+                step: MoveStep::Completed,
+            },
+            grounds: Grounds {
+                because: "worker-a goes away".into(),
+                decided_by: DecidedBy::Foresight,
+                decided_us: 3_723_004_000,
+                foreseen: None,
+                inputs: Vec::new(),
+                alternatives: Vec::new(),
+            },
+        };
+        let stream = "live/bbb/0123456789abcdef".parse().unwrap();
+        let text = explanation(&Explanation { stream, components: vec![], moves: vec![why] });
+        let told = "\n\nmove of scale, mdc from worker-a to worker-b, worker-c: completed, \
+                    decided at 01:02:03.004 by foresight\nBecause worker-a goes away.\n";
+        assert!(text.ends_with(told), "{text}");
     }
 }
