@@ -2,7 +2,10 @@
 
 mod grounds;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gibbon_control::portal::Grounds;
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
@@ -115,45 +118,17 @@ impl Components {
         let now = picture.now;
         let policy = Policy { lead: LEAD, ..policy.clone() };
         self.take_in(workers);
-        let names = self.names.clone();
-        let index = |id: &NodeId| {
-            let at = names.iter().position(|name| name == id)?;
-            Some(NodeIndex(at as u32))
-        };
         let mut outlooks: Vec<_> =
-            names.iter().map(|id| self.outlook(picture, workers, id)).collect();
-        let mut roots: Vec<_> = roots(services).collect();
-        self.components.retain(|known, _| roots.iter().any(|(_, root)| key(root) == *known));
-        let bound_for = |instance: &Instance| {
-            let replica = instance.spec.replica;
-            let successor = services.standing(&instance.stream, replica, Stand::Coming)?;
-            index(&successor.worker)
-        };
-        roots.retain(|(root, instance)| {
-            let stays = index(&instance.worker).is_some_and(|at| !outlooks[at.at()].closed);
-            stays && (may(*root) || bound_for(instance).is_some())
-        });
-        let mut components: Vec<_> = Vec::new();
-        for (root, instance) in &roots {
-            let Some(at) = index(&instance.worker) else { continue };
-            let places = places(picture, workers, services, (*root, *instance));
-            components.push(Component {
-                at,
-                priority: priority(services, instance),
-                weight: cores(services, *root),
-                carries: carries(services, instance),
-                lead: LEAD,
-                places: places
-                    .into_iter()
-                    .filter_map(|(worker, links)| Some((index(worker)?, links)))
-                    .collect(),
-                bound_for: bound_for(instance),
-                pace: self
-                    .components
-                    .get(&key(instance))
-                    .map_or_else(Pace::default, |k| k.pace.clone()),
-            });
-        }
+            self.names.iter().map(|id| self.outlook(picture, workers, id)).collect();
+        let all: BTreeSet<_> = roots(services).map(|(_, instance)| key(instance)).collect();
+        self.components.retain(|known, _| all.contains(known));
+        let (roots, mut components): (Vec<_>, Vec<_>) = roots(services)
+            .filter_map(|root| Some((root, self.component(picture, workers, services, root)?)))
+            .filter(|((root, _), component)| {
+                let moves = component.bound_for.is_some() || may(*root);
+                moves && !outlooks[component.at.at()].closed
+            })
+            .unzip();
         let decided = pass(&mut components, &mut outlooks, &policy, now);
         for (component, (_, instance)) in components.iter().zip(&roots) {
             let kept = self.components.entry(key(instance)).or_default();
@@ -164,16 +139,42 @@ impl Components {
         for relocation in decided {
             let (root, instance) = roots[relocation.component];
             let component = &components[relocation.component];
-            relocations.push(Relocation {
-                root,
-                to: outlooks[relocation.to.at()].id.clone(),
-                grounds: grounds::of(component, &relocation, &outlooks, &policy, now),
-            });
+            let to = outlooks[relocation.to.at()].id.clone();
+            let grounds = grounds::of(component, &relocation, &outlooks, &policy, now);
+            relocations.push(Relocation { root, to, grounds });
             if let Some(kept) = self.components.get_mut(&key(instance)) {
                 kept.pace.moved([relocation.from; 2], [relocation.to; 2], &policy, now);
             }
         }
         relocations
+    }
+
+    /// A segment as it is weighed.
+    fn component(
+        &self,
+        picture: &Picture<'_>,
+        workers: &[WorkerState],
+        services: &Services,
+        (root, instance): (InstanceId, &Instance),
+    ) -> Option<Component> {
+        let places = places(picture, workers, services, (root, instance)).into_iter();
+        let successor = services.standing(&instance.stream, instance.spec.replica, Stand::Coming);
+        let kept = self.components.get(&key(instance));
+        Some(Component {
+            at: self.index(&instance.worker)?,
+            priority: priority(services, instance),
+            weight: cores(services, root),
+            carries: carries(services, instance),
+            lead: LEAD,
+            places: places.filter_map(|(to, links)| Some((self.index(to)?, links))).collect(),
+            bound_for: successor.and_then(|successor| self.index(&successor.worker)),
+            pace: kept.map(|kept| kept.pace.clone()).unwrap_or_default(),
+        })
+    }
+
+    fn index(&self, worker: &NodeId) -> Option<NodeIndex> {
+        let at = self.names.iter().position(|name| name == worker)?;
+        Some(NodeIndex(at as u32))
     }
 
     /// New workers get an index; one that is gone keeps it, until there are too many.
