@@ -214,7 +214,7 @@ pub struct NamedService {
 }
 
 /// `POST /v1/services/explain` (nothing is started) and `GET /v1/services/{service}/explain`: why components
-/// are where they are.
+/// are where they are, and why they have moved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The stream that the service makes.

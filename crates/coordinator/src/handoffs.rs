@@ -113,8 +113,8 @@ impl Handoffs {
             %handoff, %session, stream = %plan.stream, cause = ?plan.cause, outcome = Empty
         );
         span.in_scope(|| {
-            let Grounds { because, selection, .. } = &grounds;
-            tracing::info!(cause = ?plan.cause, because, why = selection, "hand-off");
+            let (because, why) = (&grounds.told.because, &grounds.selection);
+            tracing::info!(cause = ?plan.cause, because, why, "hand-off");
         });
         let info = describe(plan, grounds.selection.clone());
         let steps = [None, None];

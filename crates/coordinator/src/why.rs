@@ -19,29 +19,14 @@ const COORDINATOR: &str = "the coordinator";
 pub struct Grounds {
     /// Why these edges, in a few words.
     pub selection: String,
-    /// Why at all, in words.
-    pub because: String,
-    /// What made the decision.
-    pub by: DecidedBy,
-    /// When it is needed, if that was foreseen.
-    pub foreseen: Option<Foreseen>,
-    /// What was known.
-    pub inputs: Vec<WhyInput>,
-    /// What was weighed.
-    pub alternatives: Vec<WhyAlternative>,
+    /// Why at all.
+    pub told: portal::Grounds,
 }
 
 impl Grounds {
     /// Of a hand-off for a reason that needs no weighing.
-    pub fn short(by: DecidedBy, because: String, selection: String) -> Self {
-        Self {
-            selection,
-            because,
-            by,
-            foreseen: None,
-            inputs: Vec::new(),
-            alternatives: Vec::new(),
-        }
+    pub fn short(now: MediaTime, by: DecidedBy, because: String, selection: String) -> Self {
+        Self { selection, told: plain(now, by, because) }
     }
 
     /// Of one that was foreseen, or that has been weighed by what is.
@@ -62,51 +47,45 @@ impl Grounds {
             cost: considered.cost,
             reason: considered.reason,
         };
-        Self {
-            selection: format!(
-                "it gains {:.1} s, and is needed in {:.1} s",
-                why.gain_s,
-                why.need_in_ms as f64 / 1000.0
-            ),
-            because: why.prediction,
-            by,
+        let need_in_s = why.need_in_ms as f64 / 1000.0;
+        let told = portal::Grounds {
             foreseen: Some(foreseen),
             inputs: why.inputs.into_iter().take(MAX_KEPT).map(input).collect(),
             alternatives: why.alternatives.into_iter().take(MAX_KEPT).map(alternative).collect(),
+            ..plain(now, by, why.prediction)
+        };
+        let gain_s = why.gain_s;
+        Self {
+            selection: format!("it gains {gain_s:.1} s, and is needed in {need_in_s:.1} s"),
+            told,
         }
     }
 
     /// The same, with something more that was known.
     pub fn knowing(mut self, input: WhyInput) -> Self {
-        if self.inputs.len() < MAX_KEPT {
-            self.inputs.push(input);
+        if self.told.inputs.len() < MAX_KEPT {
+            self.told.inputs.push(input);
         }
         self
     }
 
-    /// For the portal, of a hand-off.
-    pub fn told(&self, of: &HandoffInfo) -> HandoffWhy {
-        let decided_us = of.progress.first().map_or(0, |step| step.at_us);
-        let grounds = self.decided_at(MediaTime(decided_us));
-        HandoffWhy { handoff: of.handoff, session: of.session, cause: of.cause, grounds }
-    }
-
     /// For the portal.
-    pub fn decided_at(&self, at: MediaTime) -> portal::Grounds {
-        portal::Grounds {
-            because: self.because.clone(),
-            decided_by: self.by,
-            decided_us: at.as_micros(),
-            foreseen: self.foreseen,
-            inputs: self.inputs.clone(),
-            alternatives: self.alternatives.clone(),
-        }
+    pub fn told(&self, of: &HandoffInfo) -> HandoffWhy {
+        let HandoffInfo { handoff, session, cause, .. } = *of;
+        HandoffWhy { handoff, session, cause, grounds: self.told.clone() }
     }
 }
 
-/// What is done at a node for a cause that needs no weighing.
-pub fn plain(now: MediaTime, by: DecidedBy, cause: Cause, at: &NodeId) -> portal::Grounds {
-    Grounds::short(by, happened(cause, at), String::new()).decided_at(now)
+/// What needs no weighing.
+pub fn plain(now: MediaTime, by: DecidedBy, because: String) -> portal::Grounds {
+    portal::Grounds {
+        because,
+        decided_by: by,
+        decided_us: now.as_micros(),
+        foreseen: None,
+        inputs: Vec::new(),
+        alternatives: Vec::new(),
+    }
 }
 
 /// Something known for sure.

@@ -128,7 +128,7 @@ enum Command {
     /// Start or stop a service, or move a component of it
     #[command(subcommand)]
     Service(Service),
-    /// Say why the components of a service are where they are, with the scores of all workers
+    /// Say why the components of a service are where they are, with the scores of all workers, and why they have moved
     Explain(Explain),
     /// List the components that services are made of, with their parameters
     Components,

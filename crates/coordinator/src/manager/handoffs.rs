@@ -58,7 +58,7 @@ impl Manager {
             session.becomes = Some(Placement::Together);
         }
         let because = why::happened(Cause::Operator, &begun.0.plan().moves[0].from);
-        let grounds = Grounds::short(DecidedBy::Request, because, answer.why);
+        let grounds = Grounds::short(now, DecidedBy::Request, because, answer.why);
         let (info, effects) = self.start(now, begun, grounds);
         let mut out = self.outputs(now, effects);
         out.extend(self.leave_neighbourhood(now, id));
@@ -204,8 +204,8 @@ impl Manager {
         match Executor::adopt(self.term, plan) {
             Ok(begun) => {
                 let why = "taken up after a restart of the coordinator";
-                let grounds =
-                    Grounds::short(DecidedBy::EarlierStart, why.to_owned(), why.to_owned());
+                let (by, why) = (DecidedBy::EarlierStart, why.to_owned());
+                let grounds = Grounds::short(now, by, why.clone(), why);
                 self.start(now, begun, grounds).1
             }
             Err(invalid) => {

@@ -130,7 +130,8 @@ impl Manager {
             Some(to) => self.all_but(to)?,
             None => Vec::new(),
         };
-        let grounds = why::plain(now, DecidedBy::Request, Cause::Operator, &instance.worker);
+        let grounds =
+            why::plain(now, DecidedBy::Request, why::happened(Cause::Operator, &instance.worker));
         let begun = self.begin_move(now, root, exclude, grounds);
         let mut out = begun.map_err(|no_worker| {
             let named = to.as_ref().and_then(|to| {

@@ -175,7 +175,7 @@ impl Manager {
             {
                 continue;
             }
-            let grounds = why::plain(now, DecidedBy::Upkeep, Cause::Drain, &worker);
+            let grounds = why::plain(now, DecidedBy::Upkeep, why::happened(Cause::Drain, &worker));
             match self.begin_move(now, root, Vec::new(), grounds) {
                 Ok(begun) => out.extend(begun),
                 Err(no_worker) => {

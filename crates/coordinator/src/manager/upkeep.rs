@@ -169,7 +169,7 @@ impl Manager {
     fn grounds(&self, turn: &Turn, id: SessionId, need: &Need, answer: &Answer) -> Grounds {
         let (now, edge) = (turn.now, &need.edge);
         let because = why::happened(need.cause, edge);
-        let mut grounds = Grounds::short(DecidedBy::Upkeep, because, answer.why.clone());
+        let mut grounds = Grounds::short(now, DecidedBy::Upkeep, because, answer.why.clone());
         let report_age = self.registry.reported(edge).map_or(Duration::ZERO, |at| now.since(at));
         let said = |name: &str, value: f64, unit: &str| {
             why::fact(format!("{name} {edge}"), value, unit, format!("{edge}'s report"), report_age)

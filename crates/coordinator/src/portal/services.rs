@@ -117,7 +117,7 @@ async fn move_component(
     Ok((StatusCode::ACCEPTED, Json(info)))
 }
 
-/// Why the components of a service are where they are
+/// Why the components of a service are where they are, and why they have moved
 #[utoipa::path(
     get, path = "/v1/services/{service}/explain", params(("service" = String, Path)),
     responses((status = OK, body = Explanation), (status = NOT_FOUND, body = PortalError))
