@@ -19,7 +19,7 @@ use crate::{
         neighbourhood::Released,
     },
     maintenance::{Maintenance, SOON},
-    services::{self, REST},
+    services::{self, REST, Services},
     telemetry::{Reason, Source, Telemetry},
 };
 
@@ -45,13 +45,12 @@ impl Manager {
     /// Looks ahead, if it is time, and begins what is due.
     pub(super) fn foresee(&mut self, now: MediaTime) -> Vec<Output> {
         let acts = !self.looks_on(now);
-        let Self { foresee, registry, telemetry, sessions, handoffs, drains, maintenance, .. } =
-            self;
-        let picture = Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance };
+        let (foresee, picture, _) = self.seen(now);
         foresee.note(&picture);
-        let look = acts && foresee.decides() && foresee.is_due(now);
-        let foreseen = look.then(|| foresee.pass(&picture));
-        let Some(foreseen) = foreseen else { return Vec::new() };
+        if !(acts && foresee.decides() && foresee.is_due(now)) {
+            return Vec::new();
+        }
+        let foreseen = foresee.pass(&picture);
         let known = |node: &NodeId| self.registry.address(node).is_some();
         self.telemetry.keep(known, there_in(&self.sessions));
         let mut out = Vec::new();
@@ -66,6 +65,13 @@ impl Manager {
             out.extend(self.leave_neighbourhood(now, session));
         }
         out
+    }
+
+    /// Who looks ahead, and what at.
+    fn seen(&mut self, now: MediaTime) -> (&mut Foresee, Picture<'_>, &Services) {
+        let Self { registry, telemetry, sessions, handoffs, drains, maintenance, .. } = self;
+        let picture = Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance };
+        (&mut self.foresee, picture, &self.services)
     }
 
     /// Begins a hand-off that was decided, if nothing speaks against it that was not weighed.
@@ -193,7 +199,7 @@ impl Manager {
         self.foresee.ended(now, ended.session, session.legs(), completed);
     }
 
-    /// The same for what runs on workers.
+    /// Looks ahead for what runs on workers, if it is time, and begins what is due.
     pub(super) fn foresee_components(&mut self, now: MediaTime) -> Vec<Output> {
         let workers = self.worker_states();
         if workers.is_empty() || self.looks_on(now) {
@@ -203,17 +209,15 @@ impl Manager {
         let roots = self.services.instances().filter(|(_, instance)| !rests(instance));
         let may: BTreeSet<_> =
             roots.map(|(id, _)| id).filter(|root| self.may_move(*root)).collect();
-        let Self { foresee, registry, telemetry, sessions, handoffs, drains, maintenance, .. } =
-            self;
-        let picture = Picture { now, registry, telemetry, sessions, handoffs, drains, maintenance };
+        let (foresee, picture, services) = self.seen(now);
         let (ahead, policy) = (foresee.mode() == Mode::Ahead, foresee.policy().clone());
         let components = &mut foresee.components;
-        components.note(now, &workers, &self.services);
+        components.note(now, &workers, services);
         if !ahead || !components.is_due(now, policy.period) {
             return Vec::new();
         }
         let may = |root: InstanceId| may.contains(&root);
-        let relocations = components.pass(&picture, &workers, &self.services, &policy, may);
+        let relocations = components.pass(&picture, &workers, services, &policy, may);
         relocations.into_iter().flat_map(|relocation| self.relocate(now, relocation)).collect()
     }
 
