@@ -27,7 +27,7 @@ use crate::{Run, end, saw, saw_nothing, with_control};
 pub const STREAM: &str = "live/session";
 /// No scene lasts longer.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Time between two looks ahead.
+/// Time between two looks ahead, where the setup does not say otherwise.
 pub const PERIOD: &str = "1s";
 
 /// How the coordinator decides, as in `--foresight`.
@@ -60,7 +60,7 @@ pub struct Scene<S, A> {
     /// What each network consists of.
     pub setup: Setup,
     /// What the control viewer watches, where nothing befalls it, in the network without hand-offs: what starves one
-    /// network starves all.
+    /// network starves all. Where paths are impaired, its edge has one, too: they are all in one process.
     pub control: PlayerOptions,
     /// Starts the viewers of a network.
     pub cast: S,
@@ -120,7 +120,7 @@ where
     A: Fn(&mut Stage) -> anyhow::Result<()> + Sync,
 {
     /// Plays it, again while the machine is starved, and judges.
-    pub fn show(&self, shown: impl Fn(&Outcome) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn show(&self, shown: impl Fn(&Outcome) -> anyhow::Result<Run>) -> anyhow::Result<()> {
         with_control(|folder| {
             let mut stages = self.each(&Way::ALL, |way| self.set(*way, folder))?;
             let began_us = now_us();
@@ -144,7 +144,7 @@ where
             };
             match voids.pop() {
                 Some(why) => Ok(Run::Void(why)),
-                None => shown(&outcome).map(|()| Run::Shown),
+                None => shown(&outcome),
             }
         })
     }
@@ -166,8 +166,11 @@ where
 
     fn set(&self, way: Way, folder: &Path) -> anyhow::Result<Stage> {
         let mut setup = self.setup.clone();
-        let how = ["--foresight", way.as_str(), "--foresight-period", PERIOD];
-        setup.coordinator_arguments.extend(how.map(str::to_owned));
+        let how = &mut setup.coordinator_arguments;
+        how.extend(["--foresight", way.as_str()].map(str::to_owned));
+        if !how.iter().any(|argument| argument == "--foresight-period") {
+            how.extend(["--foresight-period", PERIOD].map(str::to_owned));
+        }
         let network = Network::start(&folder.join(way.as_str()), setup)?;
         let watched = (way == Way::Never).then(|| network.play("control", &self.control));
         let control = watched.transpose()?;
@@ -185,7 +188,7 @@ impl Stage {
             viewers.push((player.process.name().to_owned(), end(player)?));
         }
         let control = self.control.as_mut().map(end).transpose()?;
-        let void = control.and_then(|report| saw(&report));
+        let void = control.and_then(|report| disturbed(&report));
         let handoffs = self.network.portal.handoffs()?.into_iter().map(|handoff| {
             let why = self.network.portal.why(handoff.handoff)?;
             Ok((handoff, why))
@@ -296,8 +299,12 @@ impl Played {
 impl Outcome {
     /// What is shown of every scene: under foresight nobody saw anything, and every hand-off was completed before its
     /// predicted time of need, the first before anything was missed in the twin without hand-offs; under thresholds
-    /// something was missed.
-    pub fn foresight_pays(&self) -> anyhow::Result<()> {
+    /// something was missed. Where the twin got away by itself because the machine stood still, the run says nothing.
+    pub fn foresight_pays(&self) -> anyhow::Result<Run> {
+        let fled = self.never.viewers.iter().any(|(_, report)| !report.recoveries.is_empty());
+        if self.never.harmed() == 0 && fled {
+            return Ok(Run::Void(format!("nobody was left to be hurt: {}", self.never.told())));
+        }
         self.ahead.is_ahead_of_need()?;
         let completed = self.ahead.completed();
         let first = completed.iter().map(|(.., at)| *at).min();
@@ -312,8 +319,14 @@ impl Outcome {
             self.never.told()
         );
         ensure!(self.reactive.harmed() > 0, "thresholds were as good: {}", self.reactive.told());
-        Ok(())
+        Ok(Run::Shown)
     }
+}
+
+/// What the control viewer saw or had to run from, if anything.
+fn disturbed(report: &Report) -> Option<String> {
+    let fled = || report.recoveries.first().map(|recovery| format!("{recovery:?}"));
+    saw(report).or_else(fled).map(|what| format!("the control viewer saw {what}"))
 }
 
 /// When a viewer saw side or frozen frames.

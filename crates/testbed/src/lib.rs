@@ -3,6 +3,8 @@
 //!
 //! Used by `make demo` and by the end-to-end tests.
 
+mod camera;
+mod coverage;
 mod fault;
 mod impairment;
 mod log;
@@ -18,6 +20,8 @@ mod supervisor;
 mod usage;
 mod wait;
 
+pub use camera::Camera;
+pub use coverage::{Coverage, SET_EVERY, drive, over};
 pub use fault::{Fault, Partition, Party, Which};
 pub use impairment::{BUFFER, Direction, Impairment, Loss};
 pub use log::{Line, Log};

@@ -63,9 +63,13 @@ impl Setup {
     }
 
     /// With an origin that publishes another clip of `media/` under this name.
-    pub fn clip(mut self, id: &str, stream: &str, file: &str) -> Self {
-        let source = format!("{stream}={}", media_folder().join(file).display());
-        self.origins.push((id.to_owned(), vec![source], Vec::new()));
+    pub fn clip(self, id: &str, stream: &str, file: &str) -> Self {
+        self.shows(id, stream, &media_folder().join(file).display().to_string())
+    }
+
+    /// With an origin that publishes this file or URL.
+    pub fn shows(mut self, id: &str, stream: &str, media: &str) -> Self {
+        self.origins.push((id.to_owned(), vec![format!("{stream}={media}")], Vec::new()));
         self
     }
 

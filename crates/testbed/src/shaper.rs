@@ -12,6 +12,8 @@ use crate::Impairment;
 
 /// Datagrams under way in one direction; more are dropped, as a router would.
 pub const MAX_UNDER_WAY: usize = 8192;
+/// Between the seeds of one direction: those of others are in between.
+const SEEDS_APART: u64 = 1 << 32;
 /// Datagrams closer together than this share a drawn delay.
 const BURST: Duration = Duration::from_millis(2);
 
@@ -46,6 +48,8 @@ impl<T: Clone + WithLen> Shaper<T> {
 
     /// Changes what befalls datagrams from now on. Those under way keep their order.
     pub fn impair(&mut self, impairment: Impairment) {
+        // What changes often must not draw the same again and again.
+        self.seed = self.seed.wrapping_add(SEEDS_APART);
         self.rng = ChaCha8Rng::seed_from_u64(self.seed);
         self.last_arrival = None;
         self.netem.set_config(impairment.config(self.seed));
