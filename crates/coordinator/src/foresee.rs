@@ -190,6 +190,14 @@ impl Foresee {
         &self.policy
     }
 
+    /// The same for components; where what is measured decides, a move is wanted for as long as the dwell time first.
+    pub fn component_policy(&self) -> Policy {
+        match self.settings.mode {
+            Mode::Reactive => Policy { trigger: self.settings.dwell, ..self.policy.clone() },
+            _ => self.policy.clone(),
+        }
+    }
+
     /// Whether it decides anything.
     pub fn decides(&self) -> bool {
         matches!(self.settings.mode, Mode::Ahead | Mode::Reactive)

@@ -460,10 +460,10 @@ fn a_service_that_is_ended_while_it_moves_leaves_nothing() {
     assert!(scene.network.manager.services().is_empty());
 }
 
-/// The same as `divided`, under a coordinator that looks ahead each second.
-fn foreseeing() -> (Scene, ServiceId) {
+/// The same as `divided`, under a coordinator that looks each second and decides like this.
+fn deciding(mode: Mode) -> (Scene, ServiceId) {
     let (mut scene, service, _) = divided(CHAIN);
-    let settings = Settings { period: SECOND, ..Settings::of(Mode::Ahead) };
+    let settings = Settings { period: SECOND, ..Settings::of(mode) };
     scene.network = scene.network.foreseeing(settings);
     scene.worker("worker-a").busy = 0.3;
     scene.pass(20 * SECOND);
@@ -471,18 +471,23 @@ fn foreseeing() -> (Scene, ServiceId) {
     (scene, service)
 }
 
-#[test]
-fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit() {
-    let (mut scene, service) = foreseeing();
+/// The load of the first worker climbs, and is at 90 % after a minute. Returns when it has been left.
+fn climbs(scene: &mut Scene, service: ServiceId) -> Option<u32> {
     let mut left_at = None;
-    for second in 0..60 {
-        // 90 % is reached after a minute.
-        scene.worker("worker-a").busy = 0.3 + 0.01 * f64::from(second);
+    for second in 0..75 {
+        scene.worker("worker-a").busy = 0.3 + 0.01 * f64::from(second.min(65));
         scene.pass(SECOND);
         if left_at.is_none() && scene.at(service)[0] == "worker-b" {
             left_at = Some(second);
         }
     }
+    left_at
+}
+
+#[test]
+fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit() {
+    let (mut scene, service) = deciding(Mode::Ahead);
+    let left_at = climbs(&mut scene, service);
     assert!(left_at.is_some_and(|second| second < 57), "{left_at:?}");
     assert_eq!(scene.moves(), [MoveStep::Begun, MoveStep::Completed], "once");
     let [why] = &scene.moves_explained(service)[..] else { panic!("it says why, once") };
@@ -499,8 +504,18 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit()
 }
 
 #[test]
+fn m10_by_thresholds_a_component_leaves_once_its_worker_has_been_at_its_limit_for_a_while() {
+    let (mut scene, service) = deciding(Mode::Reactive);
+    let left_at = climbs(&mut scene, service);
+    assert!(left_at.is_some_and(|second| second > 60), "{left_at:?}");
+    assert_eq!(scene.moves_explained(service)[0].grounds.decided_by, DecidedBy::Threshold);
+    let (mut scene, service) = deciding(Mode::Never);
+    assert_eq!(climbs(&mut scene, service), None);
+}
+
+#[test]
 fn m10_components_leave_a_worker_that_goes_away_in_time() {
-    let (mut scene, service) = foreseeing();
+    let (mut scene, service) = deciding(Mode::Ahead);
     scene.maintain("worker-a", 60_000);
     scene.pass(30 * SECOND);
     assert_eq!(scene.at(service)[0], "worker-a", "there is time");

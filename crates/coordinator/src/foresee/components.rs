@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use gibbon_control::portal::Grounds;
+use gibbon_control::portal::{DecidedBy, Grounds};
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
 use gibbon_placement::{
     assign::WorkerState,
@@ -106,20 +106,23 @@ impl Components {
         moved
     }
 
-    /// One pass. `may` says of a segment whether it can be moved now.
+    /// One pass; `present`: as if all stayed as it is, and nothing were announced. `may` says of a segment whether it
+    /// can be moved now.
     pub fn pass(
         &mut self,
         picture: &Picture<'_>,
         workers: &[WorkerState],
         services: &Services,
         policy: &Policy,
+        present: bool,
         may: impl Fn(InstanceId) -> bool,
     ) -> Vec<Relocation> {
         let now = picture.now;
+        let by = if present { DecidedBy::Threshold } else { DecidedBy::Foresight };
         let policy = Policy { lead: LEAD, ..policy.clone() };
         self.take_in(workers);
         let mut outlooks: Vec<_> =
-            self.names.iter().map(|id| self.outlook(picture, workers, id)).collect();
+            self.names.iter().map(|id| self.outlook(picture, workers, id, present)).collect();
         let all: BTreeSet<_> = roots(services).map(|(_, instance)| key(instance)).collect();
         self.components.retain(|known, _| all.contains(known));
         let (roots, mut components): (Vec<_>, Vec<_>) = roots(services)
@@ -141,6 +144,7 @@ impl Components {
             let component = &components[relocation.component];
             let to = outlooks[relocation.to.at()].id.clone();
             let grounds = grounds::of(component, &relocation, &outlooks, &policy, now);
+            let grounds = Grounds { decided_by: by, ..grounds };
             relocations.push(Relocation { root, to, grounds });
             if let Some(kept) = self.components.get_mut(&key(instance)) {
                 kept.pace.moved([relocation.from; 2], [relocation.to; 2], &policy, now);
@@ -190,7 +194,13 @@ impl Components {
         }
     }
 
-    fn outlook(&self, picture: &Picture<'_>, workers: &[WorkerState], id: &NodeId) -> NodeOutlook {
+    fn outlook(
+        &self,
+        picture: &Picture<'_>,
+        workers: &[WorkerState],
+        id: &NodeId,
+        present: bool,
+    ) -> NodeOutlook {
         let mut outlook = NodeOutlook::new(id.clone());
         let Some(worker) = workers.iter().find(|worker| worker.id == *id) else {
             outlook.closed = true;
@@ -202,9 +212,10 @@ impl Components {
         outlook.reported = picture.registry.reported(&worker.id).unwrap_or_default();
         outlook.limit = LIMIT;
         outlook.per_leg = if worker.cores > 0.0 { 1.0 / worker.cores } else { 0.0 };
-        outlook.leaves_at = picture.leaves_at(&worker.id);
+        outlook.leaves_at =
+            picture.leaves_at(&worker.id).filter(|at| !present || *at <= picture.now);
         let busy = worker.busy_cores * outlook.per_leg;
-        match self.workers.get(&worker.id) {
+        match self.workers.get(&worker.id).filter(|_| !present) {
             Some(demand) => outlook.expect(busy, demand, picture.now),
             None => outlook.expect_flat(busy),
         }

@@ -210,14 +210,15 @@ impl Manager {
         let may: BTreeSet<_> =
             roots.map(|(id, _)| id).filter(|root| self.may_move(*root)).collect();
         let (foresee, picture, services) = self.seen(now);
-        let (ahead, policy) = (foresee.mode() == Mode::Ahead, foresee.policy().clone());
+        let (decides, present) = (foresee.decides(), foresee.mode() == Mode::Reactive);
+        let policy = foresee.component_policy();
         let components = &mut foresee.components;
         components.note(now, &workers, services);
-        if !ahead || !components.is_due(now, policy.period) {
+        if !decides || !components.is_due(now, policy.period) {
             return Vec::new();
         }
         let may = |root: InstanceId| may.contains(&root);
-        let relocations = components.pass(&picture, &workers, services, &policy, may);
+        let relocations = components.pass(&picture, &workers, services, &policy, present, may);
         relocations.into_iter().flat_map(|relocation| self.relocate(now, relocation)).collect()
     }
 
