@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_process_and_its_children_get_no_more_than_that_and_are_let_go_in_the_end() {
         let mut shell = Command::new("sh");
-        let mut shell = shell.args(["-c", "(while :; do :; done) & while :; do :; done"]);
+        let shell = shell.args(["-c", "(while :; do :; done) & while :; do :; done"]);
         let mut shell = shell.spawn().unwrap();
         let both = crate::wait_for("the child of the shell", crate::WAIT, || {
             let both = family(shell.id());
