@@ -28,7 +28,7 @@ use crate::{
     maintenance::Maintenance,
     registry::Registry,
     sessions::Sessions,
-    telemetry::{self, Heard, Reason, Source, Telemetry},
+    telemetry::{self, Heard, Measured, Reason, Source, Telemetry},
     why::{self, Grounds},
 };
 use nodes::Nodes;
@@ -212,11 +212,10 @@ impl Foresee {
         telemetry: &Telemetry,
     ) -> Vec<(Source, Reason)> {
         let mut refused = Vec::new();
-        let samples: Vec<_> = heard
-            .samples
-            .into_iter()
-            .filter_map(|(node, sample)| Some((self.nodes.find(&node)?, sample)))
-            .collect();
+        let found = |Measured { edge, with, sample }| {
+            Some((self.nodes.find(&edge)?, self.nodes.find(&with)?, sample))
+        };
+        let samples: Vec<_> = heard.samples.into_iter().filter_map(found).collect();
         let known = self.sessions.entry(id).or_default();
         if let Some(whereabouts) = heard.whereabouts {
             known.told(now, whereabouts);
@@ -225,9 +224,9 @@ impl Foresee {
             known.session.playout_ms = most_slack_ms;
         }
         let there = known.session.whereabouts().at(0, now);
-        for (node, mut sample) in samples {
+        for (node, with, mut sample) in samples {
             // Until a pass has seen its stream, it is not known what of its slack the stream has taken.
-            let lag_ms = self.streams.lag_ms(now, telemetry, known.session.stream, node);
+            let lag_ms = self.streams.lag_ms(now, telemetry, known.session.stream, with);
             let Some(lag_ms) = lag_ms else { continue };
             sample.slack_ms += lag_ms;
             if known.measured(node, sample).is_err() {

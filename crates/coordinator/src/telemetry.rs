@@ -21,7 +21,7 @@ use gibbon_placement::{
     predict::Errors,
 };
 
-pub use client::{Heard, POSITION_HOLDS};
+pub use client::{Heard, Measured, POSITION_HOLDS};
 pub use refused::{Reason, Refused, Source};
 
 /// What one node or client may tell in a second; more is passed over.

@@ -156,6 +156,8 @@ fn m5_an_origin_that_falls_behind_moves_those_for_whom_there_is_another_and_nobo
             live.network.register("studio-2");
             live.origins.insert("studio-2", 60);
             live.edge("edge-c").source = "studio-2";
+            // That it is no further away than edge a is known; what comes from there is not late.
+            live.client(FIRST).idle.push(id("edge-c"));
         }
         lags(live, t);
     });

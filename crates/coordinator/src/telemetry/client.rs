@@ -34,11 +34,22 @@ const STAYS_WITHIN: f64 = 100.0;
 #[derive(Debug, Default)]
 pub struct Heard {
     /// Of its paths: slack above what the client keeps in reserve.
-    pub samples: Vec<(NodeId, Sample)>,
+    pub samples: Vec<Measured>,
     /// Where it is and will be, if it told that.
     pub whereabouts: Option<Whereabouts>,
     /// Slack above that reserve of a frame that comes as soon as it is published, in ms, if it told that.
     pub most_slack_ms: Option<f64>,
+}
+
+/// What was measured of the path from an edge.
+#[derive(Debug)]
+pub struct Measured {
+    /// The edge.
+    pub edge: NodeId,
+    /// Whose frames it was measured with: by how much these lag already is in the slack.
+    pub with: NodeId,
+    /// What was measured.
+    pub sample: Sample,
 }
 
 impl Heard {
@@ -46,7 +57,7 @@ impl Heard {
     /// have.
     fn keep_reserve(&mut self, playout_delay_ms: f64) {
         let reserve_ms = playout_delay_ms / f64::from(TIGHT_DIVISOR);
-        self.samples.iter_mut().for_each(|(_, sample)| sample.slack_ms -= reserve_ms);
+        self.samples.iter_mut().for_each(|measured| measured.sample.slack_ms -= reserve_ms);
         self.most_slack_ms = Some(playout_delay_ms - CODING_MS - reserve_ms);
     }
 }
@@ -148,7 +159,7 @@ impl Said {
 
 /// What was measured of each path. One on which nothing was delivered is as much worse than one on which something was,
 /// as it is longer.
-fn samples(now: MediaTime, paths: &[PathReport], refused: &mut Refused) -> Vec<(NodeId, Sample)> {
+fn samples(now: MediaTime, paths: &[PathReport], refused: &mut Refused) -> Vec<Measured> {
     let check = |path: &&PathReport| match path.check() {
         Ok(()) => true,
         Err(absurd) => {
@@ -157,17 +168,19 @@ fn samples(now: MediaTime, paths: &[PathReport], refused: &mut Refused) -> Vec<(
         }
     };
     let paths: Vec<_> = paths.iter().filter(check).collect();
-    let delivered = paths.iter().find_map(|path| Some((path.rtt_ms, path.slack?)));
+    let delivered = paths.iter().find_map(|path| Some((path, path.slack?)));
     let sample = |path: &&PathReport| {
-        let (slack_ms, deviation_ms, missed) = match (path.slack, delivered) {
-            (Some(slack), _) => (slack.mean_ms, slack.deviation_ms, slack.missed),
-            (None, Some((rtt_ms, slack))) => {
-                let further = WAYS * (path.rtt_ms - rtt_ms);
-                (slack.mean_ms - further, slack.deviation_ms.hypot(UNDELIVERED_MS), 0.0)
+        let (with, slack_ms, deviation_ms, missed) = match (path.slack, delivered) {
+            (Some(slack), _) => (*path, slack.mean_ms, slack.deviation_ms, slack.missed),
+            (None, Some((delivered, slack))) => {
+                let further = WAYS * (path.rtt_ms - delivered.rtt_ms);
+                let deviation_ms = slack.deviation_ms.hypot(UNDELIVERED_MS);
+                (*delivered, slack.mean_ms - further, deviation_ms, 0.0)
             }
             (None, None) => return None,
         };
-        Some((path.edge.clone(), Sample { at: now, slack_ms, deviation_ms, missed }))
+        let sample = Sample { at: now, slack_ms, deviation_ms, missed };
+        Some(Measured { edge: path.edge.clone(), with: with.edge.clone(), sample })
     };
     paths.iter().filter_map(sample).collect()
 }

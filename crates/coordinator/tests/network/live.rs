@@ -38,6 +38,8 @@ pub struct Edge {
 pub struct Client {
     /// Slack of paths, in ms.
     pub slack: BTreeMap<NodeId, f64>,
+    /// Edges that it is connected to without a leg.
+    pub idle: Vec<NodeId>,
     pub playout_delay_ms: Option<u64>,
     pub motion: Option<MotionReport>,
 }
@@ -225,7 +227,8 @@ impl Live {
             kbps: 500,
             slack: Some(Slack { mean_ms: slack + noise, deviation_ms: 15.0, missed: 0.0 }),
         };
-        let paths = client.slack.iter().map(path).collect();
+        let idle = client.idle.iter().map(|edge| PathReport { slack: None, ..path((edge, &0.0)) });
+        let paths = client.slack.iter().map(path).chain(idle).collect();
         let telemetry = ClientTelemetry {
             paths,
             playout_delay_ms: client.playout_delay_ms,
