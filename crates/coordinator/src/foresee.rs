@@ -40,8 +40,6 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// Bounds of the time between passes.
 pub const PERIODS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(60);
-/// A hand-off that was completed is told to sweeps for so long: by then every report shows it.
-const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How long hand-offs are taken to last: what the last ones took, and half as much again, within these.
 const LEADS: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(20);
 const LEAD_MARGIN: f64 = 1.5;
@@ -148,8 +146,6 @@ pub struct Foresee {
     nodes: Nodes,
     streams: Streams,
     sessions: BTreeMap<SessionId, Known>,
-    /// Hand-offs completed of late.
-    completed: Vec<Shift>,
     /// What a hand-off took, in s.
     took: f64,
     /// Components and workers.
@@ -163,7 +159,7 @@ impl Foresee {
         let policy = Policy { period, least_loaded: 4, ..Policy::default() };
         let policy = match settings.mode {
             // Each look stands by itself: for how long it was bad is counted here.
-            Mode::Reactive => Policy { trigger: Duration::ZERO, ..policy },
+            Mode::Reactive => Policy { trigger: Duration::ZERO, urgent: f64::INFINITY, ..policy },
             _ => policy,
         };
         Self {
@@ -175,7 +171,6 @@ impl Foresee {
             nodes: Nodes::noted_every(NOTE_EVERY.min(period)),
             streams: Streams::default(),
             sessions: BTreeMap::new(),
-            completed: Vec::new(),
             components: components::Components::default(),
         }
     }
@@ -193,7 +188,11 @@ impl Foresee {
     /// The same for components; where what is measured decides, a move is wanted for as long as the dwell time first.
     pub fn component_policy(&self) -> Policy {
         match self.settings.mode {
-            Mode::Reactive => Policy { trigger: self.settings.dwell, ..self.policy.clone() },
+            Mode::Reactive => Policy {
+                trigger: self.settings.dwell,
+                urgent: f64::INFINITY,
+                ..self.policy.clone()
+            },
             _ => self.policy.clone(),
         }
     }
@@ -262,14 +261,11 @@ impl Foresee {
 
     /// One pass over all sessions.
     pub fn pass(&mut self, picture: &Picture<'_>) -> Foreseen {
-        let now = picture.now;
-        self.completed.retain(|s| s.completed.is_some_and(|at| now.since(at) < SHOWN_WITHIN));
         self.nodes.follow(picture);
         self.streams = streams::outlooks(picture, &mut self.nodes);
         self.follow_sessions(picture);
         self.nodes.expect(picture, self.settings.mode == Mode::Reactive);
-        let mut shifts = self.under_way(picture);
-        shifts.extend(&self.completed);
+        let shifts = self.under_way(picture);
         match self.settings.mode {
             Mode::Reactive => self.react(picture, &shifts),
             _ => self.sweep(picture, &shifts),
@@ -326,7 +322,8 @@ impl Foresee {
         Foreseen { moves: named(decided, nodes), prepared: Vec::new() }
     }
 
-    /// Hand-offs under way, from where each leg is now to where it will be.
+    /// Hand-offs under way, from where each leg is now to where it will be. Of those that are completed, reports tell
+    /// already: each leg has been watched for a while where it is.
     fn under_way(&mut self, picture: &Picture<'_>) -> Vec<Shift> {
         let mut shifts = Vec::new();
         for (at, to) in picture.handoffs.shifts() {
@@ -360,9 +357,7 @@ impl Foresee {
         let Some(known) = self.sessions.get_mut(&id) else { return };
         match (completed, at) {
             (Some(took), [Some(zero), Some(one)]) => {
-                let (from, to) = (known.session.edges, [zero, one]);
-                known.arrives(now, to, &mut self.nodes);
-                self.completed.push(Shift { from, to, completed: Some(now) });
+                known.arrives(now, [zero, one], &mut self.nodes);
                 self.took += LEAD_SHARE * (took.as_secs_f64() - self.took);
                 let lead = Duration::from_secs_f64((self.took * LEAD_MARGIN).clamp(0.0, 60.0));
                 self.policy.lead = lead.clamp(*LEADS.start(), *LEADS.end());

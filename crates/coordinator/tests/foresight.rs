@@ -282,7 +282,7 @@ fn h7_a_client_that_drives_away_is_handed_off_ahead_of_it() {
 fn h7_where_client_and_coordinator_differ_the_client_s_own_word_chooses_the_edge() {
     let run = |own: bool| {
         let mut live = Live::new(Mode::Ahead);
-        live.add_at("edge-n", gibbon_control::node::Location { latitude: 0.216, longitude: 0.243 });
+        live.add_at("edge-n", gibbon_control::node::Location { latitude: 0.235, longitude: 0.243 });
         let session = live.at_a();
         // How slack falls with distance is learned from others.
         let other = live.session("edge-b", "edge-b", watch(Some("edge-b")));

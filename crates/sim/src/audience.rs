@@ -6,6 +6,7 @@ use crate::{
     draw::Draw,
     programme::{Kind, Programme, Programmes},
     roads::Roads,
+    run::REACH_MS,
     scenario::{FlashCrowd, Scenario, Season},
     world::{CITY_KM, Place, World},
 };
@@ -22,6 +23,10 @@ const TO_THE_END: f64 = 0.7;
 const LEAVES_S: f64 = 30.0;
 /// How much the number of its viewers varies from one programme to the next, as a part of it.
 const VARIES: f64 = 0.2;
+/// A place within reach of fewer edges is drawn again, …
+const REACHED_BY: usize = 3;
+/// … so often at most.
+const DRAWN_AGAIN: u32 = 50;
 /// Nobody stays for less, in s.
 const SHORTEST_S: f64 = 5.0;
 
@@ -73,9 +78,10 @@ impl Drawn<'_> {
             let (sine, cosine) = draw.within(0.0, TAU).sin_cos();
             let far = draw.within(0.0, CITY_KM);
             let venue = Place::new(far * cosine, far * sine);
-            for start in season.starts() {
+            for start in season.starts(region as u8) {
                 let viewers = self.world.regions[region].capacity
                     * season.share
+                    * busy(self.scenario.hour(start.into()))
                     * (1.0 + VARIES * draw.within(-1.0, 1.0));
                 for _ in 0..viewers as usize {
                     let start_s = f64::from(start);
@@ -90,11 +96,7 @@ impl Drawn<'_> {
                     } else {
                         whole.max(0.0) * draw.within(0.05, 1.0)
                     };
-                    let spread = season.spread_km;
-                    let place = Place::new(
-                        f64::from(venue.x) + spread * draw.normal(),
-                        f64::from(venue.y) + spread * draw.normal(),
-                    );
+                    let place = self.place(region, venue, season.spread_km, draw);
                     let programme = programmes.of(Kind::Season(region as u8));
                     self.add(at, stays, region, place, programme, None, draw);
                 }
@@ -108,7 +110,7 @@ impl Drawn<'_> {
             for _ in 0..(self.world.regions[region].capacity * flash.share) as usize {
                 let at = f64::from(crowd.at_s) + draw.within(0.0, f64::from(flash.within_s));
                 let stays = draw.exponential(flash.stay_s);
-                let place = Place::new(CITY_KM * draw.normal(), CITY_KM * draw.normal());
+                let place = self.place(region, Place::default(), CITY_KM, draw);
                 let programme = programmes.of(Kind::Flash(n as u8));
                 self.add(at, stays, region, place, programme, None, draw);
             }
@@ -118,12 +120,11 @@ impl Drawn<'_> {
     /// The rest, by the time of day.
     fn others(&mut self, programmes: &Programmes, draw: &mut Draw) {
         let rest = self.scenario.sessions.saturating_sub(self.arrivals.len());
-        let hour = |second: f64| (f64::from(self.scenario.begins_s) + second) / 3600.0 % 24.0;
         let duration = f64::from(self.scenario.duration_s);
         let moving = self.scenario.motion.as_ref().map_or(0.0, |motion| motion.share);
         for _ in 0..rest {
             let mut at = draw.within(0.0, duration);
-            while !draw.chance(busy(hour(at))) {
+            while !draw.chance(busy(self.scenario.hour(at))) {
                 at = draw.within(0.0, duration);
             }
             let stays = draw.heavy_tailed(60.0 * self.scenario.mean_minutes, STAY_SPREAD);
@@ -143,10 +144,27 @@ impl Drawn<'_> {
                     draw,
                 );
             } else {
-                let place = Place::new(CITY_KM * draw.normal(), CITY_KM * draw.normal());
+                let place = self.place(region, Place::default(), CITY_KM, draw);
                 self.add(at, stays, region, place, programme, None, draw);
             }
         }
+    }
+
+    /// Around some place, where enough edges are within reach: what nobody can serve says nothing of how well it is done.
+    fn place(&self, region: usize, around: Place, spread_km: f64, draw: &mut Draw) -> Place {
+        let mut place = around;
+        for _ in 0..DRAWN_AGAIN {
+            place = Place::new(
+                f64::from(around.x) + spread_km * draw.normal(),
+                f64::from(around.y) + spread_km * draw.normal(),
+            );
+            let edges = self.world.regions[region].edges.clone();
+            let slack = |edge| self.scenario.network.slack(self.world.distance(edge, place));
+            if edges.filter(|edge| slack(*edge) >= REACH_MS).nth(REACHED_BY - 1).is_some() {
+                break;
+            }
+        }
+        place
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -38,7 +38,7 @@ pub use policy::Thresholds;
 pub use report::Report;
 pub use world::MAX_REGIONS;
 
-use policy::{Foreseen, GRID, Gibbon, Nearest, Noted, Policy, Reactive};
+use policy::{Foreseen, GRID, Gibbon, Nearest, Policy, Reactive, Still};
 use report::{Outcome, SCHEMA, Tried};
 use run::{Day, Run, Tally};
 use scenario::Scenario;
@@ -105,8 +105,8 @@ pub fn simulate(name: &str, scenario: &Scenario, options: Options<'_>) -> Report
     let day = Day::draw(scenario, seed);
     let mut played = Played { day: &day, clock, progress, outcomes: Vec::new(), grid: Vec::new() };
     let wanted = |policy: Name| policies.contains(&policy);
-    if wanted(Name::None) || wanted(Name::Oracle) {
-        played.unmoved(wanted(Name::None), wanted(Name::Oracle));
+    if wanted(Name::None) {
+        played.play(Name::None, None, &mut Still);
     }
     if wanted(Name::Nearest) {
         played.play(Name::Nearest, None, &mut Nearest::default());
@@ -116,6 +116,9 @@ pub fn simulate(name: &str, scenario: &Scenario, options: Options<'_>) -> Report
     }
     if wanted(Name::Gibbon) {
         played.play(Name::Gibbon, None, &mut Gibbon::new(&day, Foreseen::Predicted));
+    }
+    if wanted(Name::Oracle) {
+        played.play(Name::Oracle, None, &mut Gibbon::new(&day, Foreseen::Known));
     }
     let Played { mut outcomes, grid, .. } = played;
     outcomes.sort_by_key(|outcome| outcome.policy);
@@ -154,19 +157,6 @@ impl Played<'_> {
         (self.progress)(name.as_str());
         let (tally, cpu_s) = self.timed(policy);
         self.outcomes.push(Outcome::of(name, thresholds, &tally, cpu_s));
-    }
-
-    /// Where nothing is handed off, loads are noted for the oracle.
-    fn unmoved(&mut self, none: bool, oracle: bool) {
-        let mut noted = Noted::default();
-        self.play(Name::None, None, &mut noted);
-        if !none {
-            self.outcomes.clear();
-        }
-        if oracle {
-            let foreseen = Foreseen::Known(noted.0);
-            self.play(Name::Oracle, None, &mut Gibbon::new(self.day, foreseen));
-        }
     }
 
     /// With the best of its thresholds: fewest out-of-target seconds, then fewest hand-offs.

@@ -6,7 +6,7 @@ mod reactive;
 
 use gibbon_handoff::Cause;
 
-pub(crate) use gibbon::{Foreseen, Gibbon, Noted};
+pub(crate) use gibbon::{Foreseen, Gibbon};
 pub(crate) use nearest::Nearest;
 pub use reactive::Thresholds;
 pub(crate) use reactive::{GRID, Reactive};
@@ -126,4 +126,11 @@ impl<'a> View<'a> {
 pub(crate) trait Policy {
     /// What is to be done now.
     fn act(&mut self, view: &View<'_>, orders: &mut Vec<Order>);
+}
+
+/// Nothing is handed off.
+pub(crate) struct Still;
+
+impl Policy for Still {
+    fn act(&mut self, _: &View<'_>, _: &mut Vec<Order>) {}
 }

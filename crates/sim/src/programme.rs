@@ -84,8 +84,9 @@ impl Programmes {
         let varies = |share: f64| 1.0 + share * drawn(step);
         let rate = match self.kinds[programme] {
             Kind::Channel => 1.0 + CHANNEL_VARIES * drawn(step / 2),
-            Kind::Season(_) => {
-                self.season.as_ref().map_or(1.0, |season| season.rate(at_s)) * varies(LIVE_VARIES)
+            Kind::Season(region) => {
+                let rate = self.season.as_ref().map_or(1.0, |season| season.rate(region, at_s));
+                rate * varies(LIVE_VARIES)
             }
             Kind::Flash(n) => self.flash_rate(usize::from(n), at_s) * varies(LIVE_VARIES),
         };
@@ -100,9 +101,10 @@ impl Programmes {
 }
 
 impl Season {
-    /// The starts of its programmes.
-    pub(crate) fn starts(&self) -> impl Iterator<Item = u32> {
-        (self.first_s..=self.last_s).step_by(self.period_s as usize)
+    /// The starts of its programmes in a region.
+    pub(crate) fn starts(&self, region: u8) -> impl Iterator<Item = u32> {
+        let later = later(region);
+        (self.first_s..=self.last_s).step_by(self.period_s as usize).map(move |at| at + later)
     }
 
     /// When the programme that begins at `start` ends.
@@ -110,7 +112,8 @@ impl Season {
         start + self.period_s.saturating_sub(PAUSE_S)
     }
 
-    fn rate(&self, at_s: u32) -> f64 {
+    fn rate(&self, region: u8, at_s: u32) -> f64 {
+        let at_s = at_s.saturating_sub(later(region));
         let since_first =
             at_s.checked_sub(self.first_s).filter(|_| at_s <= self.last_s + self.period_s);
         let Some(since) = since_first.map(|since| since % self.period_s) else { return self.slate };
@@ -120,6 +123,11 @@ impl Season {
             _ => 1.0,
         }
     }
+}
+
+/// No two regions begin at the same second, nor all on the beat of reports.
+fn later(region: u8) -> u32 {
+    2 + 7 * u32::from(region) % 60
 }
 
 #[cfg(test)]
@@ -139,11 +147,11 @@ mod tests {
             opening: 1.3,
             opening_s: 90,
         };
-        assert_eq!(season.starts().collect::<Vec<_>>(), [3600, 5400, 7200]);
+        assert_eq!(season.starts(0).collect::<Vec<_>>(), [3602, 5402, 7202]);
         for (at, rate) in
             [(0, 0.4), (3599, 0.4), (3600, 1.3), (3690, 1.0), (5279, 1.0), (5280, 0.4), (5400, 1.3)]
         {
-            assert_eq!(season.rate(at), rate, "{at}");
+            assert_eq!(season.rate(0, at + 2), rate, "{at}");
         }
     }
 }

@@ -28,7 +28,7 @@ const DELAY_S: u32 = 1;
 /// Hand-offs that an edge takes part in at once, from it and to it: 500 within 10 s on 4 edges were measured
 /// (docs/performance.md), of 3.3 s each.
 const AT_ONCE: u16 = 40;
-/// An edge that loses more than this share of what it should send fails probation: more than 3 of 64 frames
+/// An edge of which more than this share comes late fails probation: more than 3 of 64 frames
 /// (docs/handoff.md).
 const LOSSY: f64 = 3.0 / 64.0;
 /// From the last frame until a client takes a leg for lost, and until the first one of the next leg, in s: measured
@@ -46,7 +46,7 @@ const STREAM_BYTES: f64 = 150_000.0;
 /// Newcomers look at no edge that is to go within this, in s.
 const LEAVES_SOON_S: u32 = 600;
 /// A newcomer's path is to have so much slack, in ms.
-const REACH_MS: f64 = 60.0;
+pub(crate) const REACH_MS: f64 = 60.0;
 /// Intervals of what is drawn over time, in s.
 pub(crate) const INTERVAL_S: u32 = 300;
 
@@ -80,7 +80,7 @@ impl Day {
     }
 
     /// What other work takes of an edge, in viewers.
-    fn other(&self, edge: usize, at_s: u32) -> f32 {
+    pub fn other(&self, edge: usize, at_s: u32) -> f32 {
         let Some(trend) = self.scenario.trend.as_ref().filter(|_| self.trends[edge] > 0.0) else {
             return 0.0;
         };
@@ -184,6 +184,7 @@ impl<'a> Run<'a> {
             if at_s % RATE_STEP_S == 0 {
                 self.step(at_s);
             }
+            self.stage.set_rates(at_s, at_s % RATE_STEP_S == 0);
             self.happen(at_s);
             self.stage.walk(at_s);
             if at_s % REPORTS_S == 0 {
@@ -204,7 +205,6 @@ impl<'a> Run<'a> {
         for edge in 0..self.stage.edges.len() {
             self.stage.edges[edge].other = self.day.other(edge, at_s);
         }
-        self.stage.set_rates(at_s);
         for ramp in &self.day.happenings.ramps {
             let penalty = ramp.penalty(at_s).map(|ms| (ms as f32, ramp.cause));
             let over = ramp.penalty(at_s.saturating_sub(RATE_STEP_S)).is_some();
@@ -323,7 +323,8 @@ impl<'a> Run<'a> {
         self.at(leaves_ms, Event::Leaves { session, life });
     }
 
-    /// Of the edges within reach, the nearest with room; where none has, the one with most. Of two legs, the second in
+    /// Of the edges within reach, the nearest with room; where none has, the one with most. Whoever places newcomers knows
+    /// whom it has placed since the last report. Of two legs, the second in
     /// another domain.
     fn place(&self, arrival: &Arrival) -> Option<[Edge; 2]> {
         let first = self.nearest_with_room(arrival, None)?;
@@ -347,7 +348,8 @@ impl<'a> Run<'a> {
             let km = world.distance(edge, arrival.place);
             let slack_ms = self.day.scenario.network.slack(km) - f64::from(seen.penalty_ms);
             let viewers = self.stage.viewers(edge) + 1.0;
-            let filled = f64::from(viewers.max(seen.load + 1.0) / site.capacity);
+            let load = self.stage.edges[usize::from(edge)].load;
+            let filled = f64::from(viewers.max(load + 1.0) / site.capacity);
             let rank = match () {
                 () if viewers > site.capacity => continue,
                 () if slack_ms < REACH_MS => (2, km),
@@ -400,7 +402,7 @@ impl<'a> Run<'a> {
             return;
         }
         let new = (0..2).filter(|leg| moves[*leg]).map(|leg| order.to[leg]);
-        let fate = new.map(|edge| self.fate(edge)).max().unwrap_or(Fate::Well);
+        let fate = new.map(|edge| self.fate(order.session, edge)).max().unwrap_or(Fate::Well);
         let crossing = self.crossings.of(moves, EPOCH + Duration::from_millis(at_ms.into()), fate);
         let after = |wait: Duration| at_ms + wait.as_millis() as u32;
         let handoff = self.free.pop().unwrap_or(self.handoffs.len() as u32);
@@ -430,7 +432,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a new edge would make of a hand-off now.
-    fn fate(&self, edge: Edge) -> Fate {
+    fn fate(&self, session: Session, edge: Edge) -> Fate {
         let carried = &self.stage.edges[usize::from(edge)];
         let capacity = self.day.world.sites[usize::from(edge)].capacity;
         match () {
@@ -438,9 +440,15 @@ impl<'a> Run<'a> {
             () if self.stage.viewers(edge) + f32::from(carried.handoffs[1]) >= capacity => {
                 Fate::Full
             }
-            () if self.stage.over(edge) > LOSSY => Fate::Lossy,
+            () if self.late(session, edge) > LOSSY => Fate::Lossy,
             () => Fate::Well,
         }
+    }
+
+    /// Probability that what a session is sent by an edge now is late.
+    fn late(&self, session: Session, edge: Edge) -> f64 {
+        let State { place, route, .. } = self.stage.sessions[session as usize];
+        self.stage.late(edge, place, route.is_some())
     }
 
     fn occupy(&mut self, handoff: u32, begins: bool) {
@@ -462,19 +470,12 @@ impl<'a> Run<'a> {
     fn attached(&mut self, handoff: u32, leg: usize, at_ms: u32) {
         let Crossing { session, to, .. } = self.handoffs[handoff as usize];
         let edge = to[leg];
-        let state = &self.stage.sessions[session as usize];
-        let late = self.day.scenario.network.late(self.stage.slack(
-            edge,
-            state.place,
-            state.route.is_some(),
-        ));
-        if !self.stage.edges[usize::from(edge)].up || self.stage.over(edge) > LOSSY || late > LOSSY
-        {
+        if !self.stage.edges[usize::from(edge)].up || self.late(session, edge) > LOSSY {
             return self.roll_back(handoff, at_ms);
         }
-        let mut legs = state.legs;
+        let mut legs = self.stage.sessions[session as usize].legs;
         legs[leg] = edge;
-        self.stage.move_legs(session, legs);
+        self.stage.move_legs(session, legs, at_ms);
         let began = self.handoffs[handoff as usize].fetching[leg].take();
         self.fetched(session, began, at_ms, false);
     }
@@ -493,7 +494,7 @@ impl<'a> Run<'a> {
         let Crossing { session, from, .. } = self.handoffs[handoff as usize];
         self.handoffs[handoff as usize].completes = false;
         if from.iter().all(|edge| self.stage.edges[usize::from(*edge)].up) {
-            self.stage.move_legs(session, from);
+            self.stage.move_legs(session, from, at_ms);
         }
         self.end(handoff, at_ms);
     }

@@ -93,7 +93,7 @@ pub struct Season {
     pub first_s: u32,
     /// No start after this.
     pub last_s: u32,
-    /// Viewers of one programme, as a share of the capacity of its region; they vary by a fifth.
+    /// Viewers of one programme at the busiest hour, as a share of the capacity of its region; they vary by a fifth.
     pub share: f64,
     /// Standard deviation of where they are, in km along each axis.
     pub spread_km: f64,
@@ -259,6 +259,11 @@ impl Scenario {
         self.sessions = ((self.sessions as f64 * scale).round() as usize).max(1);
         self.duration_s = seconds;
         self
+    }
+
+    /// The hour of the day at a second of the run.
+    pub(crate) fn hour(&self, second: f64) -> f64 {
+        (f64::from(self.begins_s) + second) / 3600.0 % 24.0
     }
 
     /// Whether it can be played.

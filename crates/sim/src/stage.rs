@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub handoff: u32,
     /// When the last one ended.
     pub ended_ms: u32,
+    /// When each leg came where it is.
+    pub moved_ms: [u32; 2],
     /// Whether it is in the list of those whose slack is small.
     strained: bool,
     /// Why it lost an edge.
@@ -64,16 +66,18 @@ impl State {
 pub(crate) struct Carried {
     /// Legs: the session, doubled, and which of its two.
     pub legs: Vec<u32>,
-    /// Sessions, by the weight of their legs.
-    units: f32,
     /// In viewers at the mean rate, other work included.
     pub load: f32,
     /// Other work.
     pub other: f32,
     /// Of the load, what lost an outage's and a maintenance's edges.
     displaced: [f32; 2],
-    /// Late seconds in each second, of those that do not move.
+    /// Late seconds in each second, of those that do not move, were nothing waiting.
     late: [f32; Cause::ALL.len()],
+    /// How long what it sends waits for what is before it, in s.
+    wait_s: f32,
+    /// What that is put down to: shares.
+    waits_for: ByCause,
     /// What the paths to it lack, in ms, and why.
     pub penalty: Option<(f32, Cause)>,
     pub up: bool,
@@ -137,6 +141,7 @@ impl<'a> Stage<'a> {
             life: 0,
             handoff: NONE,
             ended_ms: 0,
+            moved_ms: [arrival.at_ms; 2],
             strained: false,
             displaced: None,
             late: [0.0; 2],
@@ -185,9 +190,13 @@ impl<'a> Stage<'a> {
     }
 
     /// Its legs move.
-    pub fn move_legs(&mut self, session: Session, legs: [Edge; 2]) {
+    pub fn move_legs(&mut self, session: Session, legs: [Edge; 2], at_ms: u32) {
         self.withdraw(session);
-        self.sessions[session as usize].legs = legs;
+        let state = &mut self.sessions[session as usize];
+        for leg in (0..2).filter(|leg| state.legs[*leg] != legs[*leg]) {
+            state.moved_ms[leg] = at_ms;
+        }
+        state.legs = legs;
         self.enter(session, 1.0);
     }
 
@@ -216,7 +225,7 @@ impl<'a> Stage<'a> {
         for leg in 0..2 {
             let state = &self.sessions[session as usize];
             let edge = usize::from(state.legs[leg]);
-            let (programme, weight) = (usize::from(state.programme), state.weight());
+            let programme = usize::from(state.programme);
             let amount = sign * LEG * self.rates[programme];
             self.counts[programme][edge] += sign * LEG;
             let late = if sign > 0.0 {
@@ -228,7 +237,6 @@ impl<'a> Stage<'a> {
             let state = &mut self.sessions[session as usize];
             let carried = &mut self.edges[edge];
             carried.load += amount;
-            carried.units += sign * weight;
             carried.late[blamed.index()] += sign * late;
             match state.displaced {
                 Some(Cause::Outage) => carried.displaced[0] += sign * LEG,
@@ -312,8 +320,13 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Rates are as at this second; loads are summed anew, so that no error of rounding lasts.
-    pub fn set_rates(&mut self, at_s: u32) {
+    /// Rates are as at this second; loads are summed anew where that changes them, and `always` now and then, so that no
+    /// error of rounding lasts.
+    pub fn set_rates(&mut self, at_s: u32, always: bool) {
+        let rate = |n: usize| self.programmes.rate(n, at_s);
+        if !always && (0..self.rates.len()).all(|n| self.rates[n] == rate(n)) {
+            return;
+        }
         for edge in &mut self.edges {
             edge.load = edge.other;
         }
@@ -336,23 +349,24 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The part of what an edge sends that it cannot send in time.
-    pub fn over(&self, edge: Edge) -> f64 {
-        let capacity = self.world.sites[usize::from(edge)].capacity;
-        let load = self.edges[usize::from(edge)].load;
-        if load > capacity { 1.0 - f64::from(capacity / load) } else { 0.0 }
+    /// Probability that a second of a leg at this edge is late, for one who is there.
+    pub fn late(&self, edge: Edge, place: Place, moves: bool) -> f64 {
+        let wait_ms = 1000.0 * f64::from(self.edges[usize::from(edge)].wait_s);
+        self.network.late(self.slack(edge, place, moves) - wait_ms)
     }
 
-    /// Out-of-target seconds of all sessions in one second, by what they are put down to.
-    pub fn out_of_target(&self, out: &mut ByCause) {
-        for (index, edge) in self.edges.iter().enumerate() {
-            if edge.load > self.world.sites[index].capacity {
-                self.overloaded(index, out);
+    /// A second goes by: its out-of-target seconds of all sessions, by what they are put down to.
+    pub fn out_of_target(&mut self, out: &mut ByCause) {
+        for index in 0..self.edges.len() {
+            self.queue(index);
+            let edge = &self.edges[index];
+            if edge.wait_s > 0.0 {
+                self.waiting(index, out);
             }
             for (cause, late) in Cause::ALL.into_iter().zip(edge.late) {
                 // What is left of sums by rounding is nothing.
                 if late > 1e-4 {
-                    out.add(cause, f64::from(late) * (1.0 - self.over(index as Edge)));
+                    out.add(cause, f64::from(late));
                 }
             }
         }
@@ -361,17 +375,44 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// What is more than an edge can send waits, in turn. What would wait beyond the playout delay is left out: nobody has
+    /// any use for it.
+    fn queue(&mut self, index: usize) {
+        let filled = self.edges[index].load / self.world.sites[index].capacity;
+        if filled > 1.0 {
+            self.edges[index].waits_for = self.excess(index);
+        }
+        let longest_s = (self.network.playout_ms / 1000.0) as f32;
+        let wait_s = &mut self.edges[index].wait_s;
+        *wait_s = (*wait_s + filled - 1.0).clamp(0.0, longest_s);
+    }
+
+    /// Late seconds that are due to waiting.
+    fn waiting(&self, index: usize, out: &mut ByCause) {
+        let edge = &self.edges[index];
+        let wait_ms = 1000.0 * f64::from(edge.wait_s);
+        let late = |leg: &u32| {
+            let state = &self.sessions[(leg / 2) as usize];
+            let slack = self.slack(index as Edge, state.place, state.route.is_some());
+            let more = self.network.late(slack - wait_ms) - self.network.late(slack);
+            f64::from(state.weight()) * more
+        };
+        let seconds: f64 = edge.legs.iter().map(late).sum();
+        for (cause, share) in Cause::ALL.into_iter().zip(edge.waits_for.0) {
+            out.add(cause, seconds * share);
+        }
+    }
+
     /// Of what is too much, the share of each cause is what would not be there without it: first what nobody could
     /// foresee, then maintenance, then the season, and the rest is the trend's.
-    fn overloaded(&self, index: usize, out: &mut ByCause) {
+    fn excess(&self, index: usize) -> ByCause {
         let (edge, capacity) = (&self.edges[index], self.world.sites[index].capacity);
-        let seconds = f64::from(edge.units) * f64::from(1.0 - capacity / edge.load);
         let excess = edge.load - capacity;
-        let mut left = excess;
+        let (mut left, mut shares) = (excess, ByCause::default());
         let mut blame = |cause: Cause, load: f32| {
             let part = load.min(left).max(0.0);
             left -= part;
-            out.add(cause, seconds * f64::from(part / excess));
+            shares.add(cause, f64::from(part / excess));
         };
         let of_kind = |wanted: fn(Kind) -> bool| -> f32 {
             let kinds = self.programmes.kinds.iter().enumerate().filter(|(_, kind)| wanted(**kind));
@@ -382,6 +423,7 @@ impl<'a> Stage<'a> {
         blame(Cause::Maintenance, edge.displaced[1]);
         blame(Cause::Season, of_kind(|kind| matches!(kind, Kind::Season(_))));
         blame(Cause::Trend, f32::INFINITY);
+        shares
     }
 
     fn late_moving(&self, session: Session, out: &mut ByCause) {
@@ -397,7 +439,7 @@ impl<'a> Stage<'a> {
             if late > 0.0 {
                 let penalty = self.edges[usize::from(*edge)].penalty;
                 let cause = penalty.map_or(Cause::Motion, |(_, cause)| cause);
-                out.add(cause, late * (1.0 - self.over(*edge)));
+                out.add(cause, late);
             }
         }
     }

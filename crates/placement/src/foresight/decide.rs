@@ -128,7 +128,8 @@ pub fn weigh(
     }
     let due = need.since(now) <= best.lead + policy.period;
     let wanted_for = pace.wanted().map_or(Duration::ZERO, |since| now.since(since));
-    if staying.picked || due && (forced || wanted_for >= policy.trigger) {
+    let urgent = staying.costs.0[0] - best.costs.0[0] > policy.urgent;
+    if staying.picked || due && (forced || urgent || wanted_for >= policy.trigger) {
         let Alternative { to, lead, .. } = *best;
         return Verdict::Move(Move { to, need, lead, forced, gain: gain(best) });
     }

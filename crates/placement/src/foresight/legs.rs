@@ -47,6 +47,17 @@ pub struct View<'a> {
     pub least_loaded: &'a [NodeIndex],
 }
 
+/// How full an edge may be that is gone to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Below the target.
+    Target,
+    /// Within its limit, where none is below the target.
+    Limit,
+    /// Any, where there is no other.
+    Any,
+}
+
 /// Whether overload and leaving count: they concern all sessions of a node, and are met by moving some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
@@ -71,12 +82,11 @@ pub(super) struct Way {
 }
 
 impl<'a> View<'a> {
-    /// The alternatives of a session: pairs of the best candidates. `forced`: it cannot stay, and also goes where it is
-    /// crowded if there is no other place.
-    pub fn alternatives(&self, session: &Session, count: Count, forced: bool) -> Vec<Alternative> {
+    /// The alternatives of a session: pairs of the best candidates.
+    pub fn alternatives(&self, session: &Session, count: Count, room: Room) -> Vec<Alternative> {
         let common = self.common_ms(session);
         let mut ways: Vec<(f64, Way)> = self
-            .candidates(session, forced)
+            .candidates(session, room)
             .into_iter()
             .map(|node| {
                 let way = self.way(session, node, common, count);
@@ -105,26 +115,48 @@ impl<'a> View<'a> {
 
     /// What staying costs.
     pub fn staying(&self, session: &Session, count: Count) -> Costs {
+        self.stays(session, count, Self::pair)
+    }
+
+    /// What viewers see of it: what decides only between equals is not in it.
+    pub(super) fn suffers(&self, session: &Session, count: Count) -> f64 {
+        self.stays(session, count, Self::seen).most()
+    }
+
+    fn stays(
+        &self,
+        session: &Session,
+        count: Count,
+        costs: impl Fn(&Self, &Session, [&Way; 2]) -> Costs,
+    ) -> Costs {
         let common = self.common_ms(session);
         let [a, b] = session.edges;
         let first = self.way(session, a, common, count);
         if a == b {
-            return self.pair(session, [&first, &first]);
+            return costs(self, session, [&first, &first]);
         }
-        self.pair(session, [&first, &self.way(session, b, common, count)])
+        costs(self, session, [&first, &self.way(session, b, common, count)])
     }
 
     /// Edges that it might go to: of those within reach of where the client will be, and of those to which it has
     /// measured its path, the nearest and the least loaded that are open; or where it is forced and none is, any that can
     /// be gone to.
-    fn candidates(&self, session: &Session, forced: bool) -> Vec<NodeIndex> {
+    fn candidates(&self, session: &Session, room: Room) -> Vec<NodeIndex> {
         let legs = 2.0 * self.streams[session.stream.at()].weight;
-        let open = |node: &NodeIndex| self.nodes[node.at()].open(legs, self.policy, self.now);
+        let forced = room == Room::Any;
+        let reach = self.policy.reach * if room == Room::Target { 1 } else { 2 };
+        let open = |node: &NodeIndex| {
+            let node = &self.nodes[node.at()];
+            match room {
+                Room::Limit => node.has_room(legs, self.policy, self.now),
+                _ => node.open(legs, self.policy, self.now),
+            }
+        };
         let mut found: Vec<NodeIndex> = Vec::with_capacity(4 * self.policy.reach);
         let moves = session.whereabouts().moves();
         for k in if moves { &LOOKED_NEAR_AT[..] } else { &LOOKED_NEAR_AT[..1] } {
             let there = session.whereabouts().at(*k, self.now);
-            let within = there.map(|there| self.index.nearest(there.position, self.policy.reach));
+            let within = there.map(|there| self.index.nearest(there.position, reach));
             found.extend(self.nearest_and_idlest(within.unwrap_or_default(), &open));
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
@@ -284,6 +316,13 @@ impl<'a> View<'a> {
 
     /// What a pair of ways costs a session.
     pub(super) fn pair(&self, session: &Session, [a, b]: [&Way; 2]) -> Costs {
+        let second = if a.node == b.node { 0.0 } else { self.policy.second };
+        let seen = self.seen(session, [a, b]);
+        Costs(std::array::from_fn(|k| seen.0[k] + (a.minor[k] + b.minor[k]) / 2.0 + second))
+    }
+
+    /// What viewers see of it.
+    fn seen(&self, session: &Session, [a, b]: [&Way; 2]) -> Costs {
         Costs(std::array::from_fn(|k| {
             let misses = self.misses(session, [a, b], k);
             let table = &self.streams[session.stream.at()].distortions;
@@ -291,9 +330,7 @@ impl<'a> View<'a> {
             let distortion = (misses.expected(table) - table.central) / worst;
             let any = 1.0 - misses.0[0][0];
             let promise = self.policy.promise;
-            let second = if a.node == b.node { 0.0 } else { self.policy.second };
-            let seen = promise * any + (1.0 - promise) * distortion;
-            seen + (a.minor[k] + b.minor[k]) / 2.0 + second
+            promise * any + (1.0 - promise) * distortion
         }))
     }
 

@@ -81,6 +81,8 @@ pub struct Relief {
     pub need: MediaTime,
     /// Legs that have to leave; infinite where it will be gone.
     pub legs: f64,
+    /// Of these, those without which it is within its limit.
+    pub must: f64,
 }
 
 impl NodeOutlook {
@@ -215,7 +217,16 @@ impl NodeOutlook {
 
     /// Whether `legs` more may go there: it stays, its report is fresh, and with them it stays below the target.
     pub fn open(&self, legs: f64, policy: &Policy, now: MediaTime) -> bool {
-        let most = self.limit * policy.target - legs * finite(self.per_leg);
+        self.below(policy.target, legs, now)
+    }
+
+    /// Whether `legs` more may go there if nothing better is left: with them it stays within what it can carry.
+    pub fn has_room(&self, legs: f64, policy: &Policy, now: MediaTime) -> bool {
+        self.below(policy.fill, legs, now)
+    }
+
+    fn below(&self, share: f64, legs: f64, now: MediaTime) -> bool {
+        let most = self.limit * share - legs * finite(self.per_leg);
         self.admits(now) && self.highest.is_some_and(|peak| peak <= most)
     }
 
@@ -227,12 +238,17 @@ impl NodeOutlook {
     /// Whether, when and by how much it must be relieved.
     pub fn relief(&self, policy: &Policy, now: MediaTime) -> Option<Relief> {
         if let Some(need) = self.leaves_within(now) {
-            return Some(Relief { need, legs: f64::INFINITY });
+            return Some(Relief { need, legs: f64::INFINITY, must: f64::INFINITY });
         }
         let loads = cautious(&self.expected?, policy);
         let need = loads.exceeds(self.limit, now)?;
         let excess = loads.most() - self.limit * policy.target;
-        (finite(self.per_leg) > 0.0).then(|| Relief { need, legs: excess / self.per_leg })
+        let over = loads.most() - self.limit * policy.fill;
+        (finite(self.per_leg) > 0.0).then(|| Relief {
+            need,
+            legs: excess / self.per_leg,
+            must: over.max(0.0) / self.per_leg,
+        })
     }
 }
 

@@ -22,6 +22,8 @@ const BASELINE_SHARE: f64 = 0.05;
 /// alarm comes once in some 2500 samples (Siegmund, "Sequential Analysis", 1985, section 2.5).
 const DRIFT: f64 = 0.5;
 const ALARM: f64 = 6.0;
+/// By so many standard deviations less, a path has got worse at once.
+const STEP: f64 = 8.0;
 /// Samples that it takes to have a baseline.
 const BASELINE_AFTER: u32 = 8;
 /// On a line, so many samples back count for a third.
@@ -149,7 +151,9 @@ impl PathEstimate {
         self.account(&sample);
         self.look_for_change(&sample);
         let off = sample.slack_ms - self.level;
-        self.level += LEVEL_SHARE * off;
+        // What has changed beyond all chance is taken for what it is now.
+        let share = if off < -STEP * self.deviation_ms() { 1.0 } else { LEVEL_SHARE };
+        self.level += share * off;
         self.baseline += self.baseline_share() * (sample.slack_ms - self.baseline);
         let square = sample.deviation_ms.powi(2) + if self.trending() { 0.0 } else { off * off };
         self.variance += 2.0 * BASELINE_SHARE * (square - self.variance);

@@ -49,6 +49,10 @@ pub struct Policy {
     pub calm: f64,
     /// For how long a move must have been wanted; not where the session's node leaves or is overloaded.
     pub trigger: Duration,
+    /// Where staying costs so much more already, nothing has to be wanted for long.
+    pub urgent: f64,
+    /// Sessions weighed in one pass because of something of their own.
+    pub weighed: usize,
     /// How long a hand-off takes, from its order to the end of probation of the second leg, with room for delay.
     pub lead: Duration,
     /// How much longer where the new edge has yet to fetch the stream.
@@ -65,8 +69,11 @@ pub struct Policy {
     /// A node that was left is not returned to for so long.
     pub dwell: Duration,
 
-    /// A node that will be overloaded is relieved down to this share of its limit; nothing moves to one beyond it.
+    /// A node that will be overloaded is relieved down to this share of its limit; nothing moves to one beyond it that
+    /// has somewhere else to go.
     pub target: f64,
+    /// Where nothing below the target helps, as many go to one below this share of its limit as bring the other there.
+    pub fill: f64,
     /// So many standard deviations are added to a predicted load where it is asked whether a node needs relief; of large
     /// deviations, no more than of one of 0.05.
     pub caution: f64,
@@ -94,10 +101,10 @@ impl Default for Policy {
             near: 6,
             least_loaded: 4,
             paired: 4,
-            margin: 0.02,
-            price: 0.5,
+            margin: 0.002,
+            price: 0.1,
             helps: 0.1,
-            calm: 0.01,
+            calm: 0.001,
             trigger: s(2),
             lead: s(5),
             cold: s(1),
@@ -106,8 +113,11 @@ impl Default for Policy {
             burst: 2,
             refill: s(120),
             dwell: s(180),
-            target: 0.93,
-            caution: 0.5,
+            target: 0.9,
+            fill: 0.95,
+            urgent: 0.1,
+            weighed: 20_000,
+            caution: 0.25,
             rate: 20.0,
             concurrent: 500,
         }

@@ -21,7 +21,7 @@ use super::{
     feed::StreamOutlook,
     horizon::{K, STEPS},
     index::Index,
-    legs::{Count, View},
+    legs::{Count, Room, View},
     outlook::{NodeOutlook, Relief},
     policy::Policy,
     session::Session,
@@ -208,7 +208,7 @@ impl<'a> Sweep<'a> {
         };
         let leaves = self.leaves_at(one.session).is_some();
         let count = if leaves { Count::All } else { Count::Own };
-        let verdict = self.weigh(one.session, count, false);
+        let verdict = self.weigh(one.session, count, false, Room::Limit);
         let decision = self.decide(&mut one, verdict, count);
         (verdict, decision)
     }
@@ -235,8 +235,7 @@ impl<'a> Sweep<'a> {
     fn troubled<Key>(&self, awake: &mut [Awake<'_, Key>]) -> Vec<usize> {
         let mut troubled = Vec::new();
         for (n, Awake { session, .. }) in awake.iter_mut().enumerate().filter(|(_, one)| one.own) {
-            let costs = self.view().staying(session, Count::Own);
-            if costs.most() > self.policy.calm {
+            if self.view().suffers(session, Count::Own) > self.policy.calm {
                 troubled.push(n);
                 continue;
             }
@@ -265,11 +264,11 @@ impl<'a> Sweep<'a> {
             if one.decided {
                 return false;
             }
-            if !budget.has(class) {
+            if !budget.has(class) || plan.weighed >= self.policy.weighed {
                 return true;
             }
             plan.weighed += 1;
-            let verdict = self.weigh(one.session, Count::Own, false);
+            let verdict = self.weigh(one.session, Count::Own, false, Room::Limit);
             if let Verdict::Prepare { to, need } = verdict {
                 let step = STEPS.partition_point(|step| self.now + *step < need).min(K - 1);
                 let around = self.view().neighbourhood(one.session, to, step);
@@ -284,14 +283,25 @@ impl<'a> Sweep<'a> {
     }
 
     /// Weighs one session, and notes whether it wants to move.
-    fn weigh(&self, session: &mut Session, count: Count, picked: bool) -> Verdict {
+    fn weigh(&self, session: &mut Session, count: Count, picked: bool, room: Room) -> Verdict {
         let view = self.view();
         let leaves_at = self.leaves_at(session).filter(|_| count == Count::All);
         let costs = view.staying(session, count);
         let staying = Staying { at: session.edges, costs, leaves_at, picked };
-        let alternatives = view.alternatives(session, count, leaves_at.is_some());
+        let rooms: &[Room] = match room {
+            _ if leaves_at.is_some() => &[Room::Any],
+            Room::Limit => &[Room::Target, Room::Limit],
+            _ => &[Room::Target],
+        };
         let wanted = |verdict: &Verdict| !matches!(verdict, Verdict::Stay { .. });
-        let verdict = weigh(&staying, &alternatives, session.pace(), self.policy, self.now);
+        let mut verdict = Verdict::Stay { look_again: self.policy.look_again };
+        for room in rooms {
+            let alternatives = view.alternatives(session, count, *room);
+            verdict = weigh(&staying, &alternatives, session.pace(), self.policy, self.now);
+            if wanted(&verdict) {
+                break;
+            }
+        }
         session.pace_mut().wanting(wanted(&verdict), self.now);
         verdict
     }

@@ -10,7 +10,7 @@ use super::{
     NodeIndex,
     decide::Cause,
     horizon::{K, STEPS},
-    legs::{Count, View},
+    legs::{Count, Room, View},
     policy::halved,
     session::Session,
     sweep::{Decision, Sweep},
@@ -248,7 +248,11 @@ impl View<'_> {
             place(decision.to, format!("chosen: it gains {:.1} s", decision.gain)),
             place(decision.from, format!("staying: {}", self.trouble(session, decision.from))),
         ];
-        let mut others = self.alternatives(session, Count::All, decision.forced);
+        let mut others = self.alternatives(
+            session,
+            Count::All,
+            if decision.forced { Room::Any } else { Room::Limit },
+        );
         others.retain(|other| other.to != decision.to && other.to[0] == other.to[1]);
         others.sort_by(|a, b| a.costs.area().total_cmp(&b.costs.area()));
         let chosen = considered[0].cost.unwrap_or(0.0);

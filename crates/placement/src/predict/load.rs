@@ -4,7 +4,8 @@
 //! period ago comes again; all are scored against what comes, as are three that know of no season. So a season is
 //! found after two of its cycles, whatever its length, and lost again when it ends.
 //!
-//! The past is kept at several resolutions, each four times as coarse as the one before and just as long.
+//! The past is kept at several resolutions, each four times as coarse as the one before and just as long. A season is found
+//! at the finest of them that its cycle fits in, and read from the next finer one.
 
 use std::time::Duration;
 
@@ -22,12 +23,18 @@ const COARSER: usize = 4;
 const LAGS: std::ops::RangeInclusive<usize> = 64..=256;
 /// Experts are scored by what they said so many steps ago.
 const AHEAD: usize = 16;
-/// Steps kept at one resolution.
-const KEPT: usize = *LAGS.end() + AHEAD + 2;
+/// Steps kept at one resolution: what is a period at the next coarser one.
+const KEPT: usize = COARSER * (*LAGS.end() + AHEAD + 2);
+/// Given up so many at a time, so that it is done rarely.
+const GIVEN_UP: usize = 256;
+/// Cycles of a season of which the mean is taken.
+const CYCLES: usize = 3;
 /// How much of what came otherwise than a period ago, just now, is taken to last.
 const LASTS: f64 = 0.5;
 /// A season must be so much better than the best of those who know of none.
 const CONVINCING: f64 = 0.6;
+/// A trend must be so much better than that all stays as it is.
+const TREND_CONVINCING: f64 = 0.8;
 /// An expert has to have been scored for this part of its period.
 const SCORED_FOR: f64 = 0.75;
 /// Smoothing of level and trend (Holt, 1957), by second.
@@ -65,6 +72,8 @@ pub struct Load {
     at: MediaTime,
     /// What has come within it: sum and number.
     within: (f64, u32),
+    /// What came last, and when.
+    last: (MediaTime, f64),
     record: Record<f64>,
 }
 
@@ -80,6 +89,8 @@ struct Level {
     experts: Vec<Score>,
     /// Of those that know of none: the trend goes on; all stays as it is; all is as it is in the mean.
     plain: [Score; 3],
+    /// The same, remembered for as long as experts are.
+    rivals: [Score; 3],
     mean: f64,
     /// The best period of those that are convincing.
     best: Option<Season>,
@@ -123,6 +134,7 @@ impl Load {
             season: None,
             at: now,
             within: (0.0, 0),
+            last: (now, 0.0),
             record: Record::default(),
         }
     }
@@ -134,6 +146,7 @@ impl Load {
         }
         self.advance(now);
         self.within = (self.within.0 + load, self.within.1 + 1);
+        self.last = (now, load);
     }
 
     /// Ends the steps that are over. Those in which nothing was reported are as the one before.
@@ -179,23 +192,42 @@ impl Load {
         self.recurring(ahead).unwrap_or_else(|| self.go_on(ahead))
     }
 
-    /// The most convincing period of all resolutions.
+    /// That of the finest resolution that is convinced of one.
     fn find_season(&self) -> Option<Season> {
-        let levels = self.levels.iter().enumerate();
-        let seasons = levels.filter_map(|(level, at)| Some(Season { level, ..at.best? }));
-        seasons.min_by(|a, b| a.gain.total_cmp(&b.gain))
+        let found = self.levels.iter().enumerate().find_map(|(level, at)| Some((level, at.best?)));
+        let (level, best) = found?;
+        let read = match self.season {
+            Some(before)
+                if (before.level, before.lag) == (level, best.lag)
+                    && self.levels[level].coming.1 > 0 =>
+            {
+                before.read
+            }
+            _ if level == 0 => (0, best.lag),
+            _ => (level - 1, self.levels[level - 1].closest(best.lag * COARSER)),
+        };
+        Some(Season { level, read, ..best })
     }
 
     /// What comes again; `None` where there is no season, or too little of its past is kept.
     fn recurring(&self, ahead: Duration) -> Option<Forecast> {
         let season = self.season?;
-        let level = &self.levels[season.level];
+        let (level, lag) = season.read;
+        let read = &self.levels[level];
         // A step is of the time around its middle, and what has come after the newest is not in it yet.
-        let finer = self.levels[..season.level].iter();
+        let finer = self.levels[..level].iter();
         let pending: Duration = finer.map(|finer| finer.step * finer.coming.1 as u32).sum();
-        let load = level.periodic(season.lag, ahead + pending + level.step / 2)?;
-        let period = level.step * season.lag as u32;
-        Some(Forecast { load, deviation: season.square.sqrt(), period: Some(period) })
+        let said = |ahead: Duration| read.periodic(lag, ahead + pending + read.step / 2);
+        // What this resolution smears is known to be otherwise now, and for about one step of it.
+        let now = self.last.0.since(self.at);
+        let smeared = self.last.1 - said(now)?;
+        let since = ahead.saturating_sub(now);
+        let fades = (-since.as_secs_f64() / read.step.as_secs_f64()).exp();
+        Some(Forecast {
+            load: said(ahead)? + fades * smeared,
+            deviation: season.square.sqrt(),
+            period: Some(read.step * lag as u32),
+        })
     }
 
     /// What the load will be if there is no season: its trend goes on, or all stays as it is, or as it is in the mean;
@@ -211,14 +243,15 @@ impl Load {
         let Some(level) = near else {
             return Forecast { load: trend, deviation: f64::INFINITY, period: None };
         };
-        let squares = level.plain.map(|score| score.square);
+        let [trend_square, same, mean] = level.plain.map(|score| score.square);
+        let squares = [trend_square / TREND_CONVINCING.powi(2), same, mean];
         let best = (0..squares.len()).min_by(|a, b| squares[*a].total_cmp(&squares[*b]));
         let load = match best {
             Some(1) => self.trend.level,
             Some(2) => level.mean,
             _ => trend,
         };
-        let deviation = squares.into_iter().fold(f64::INFINITY, f64::min).sqrt();
+        let deviation = [trend_square, same, mean].into_iter().fold(f64::INFINITY, f64::min).sqrt();
         Forecast { load, deviation, period: None }
     }
 
@@ -245,8 +278,8 @@ struct Season {
     /// Its steps.
     lag: usize,
     square: f64,
-    /// Its errors over those of the best who know of none.
-    gain: f64,
+    /// The resolution that it is read from, and its steps there.
+    read: (usize, usize),
 }
 
 impl Level {
@@ -257,6 +290,7 @@ impl Level {
             coming: (0.0, 0),
             experts: vec![Score::default(); LAGS.count()],
             plain: Default::default(),
+            rivals: Default::default(),
             mean: 0.0,
             best: None,
         }
@@ -265,9 +299,8 @@ impl Level {
     /// Takes the next step. Returns that of the next coarser resolution, once it is whole.
     fn take(&mut self, load: f64) -> Option<f64> {
         self.score(load);
-        // Given up many at a time, so that it is done rarely.
-        if self.past.len() == 2 * KEPT {
-            self.past.drain(..KEPT);
+        if self.past.len() == KEPT + GIVEN_UP {
+            self.past.drain(..GIVEN_UP);
         }
         self.past.push(load);
         self.best = self.find_best();
@@ -287,8 +320,9 @@ impl Level {
         // The trend: a line through two steps, died away by half.
         if let (Some(then), Some(before)) = (self.ago(AHEAD), self.ago(2 * AHEAD)) {
             let said = [then + LASTS * (then - before), then, self.mean];
-            for (score, said) in self.plain.iter_mut().zip(said) {
-                score.note(said - load, *LAGS.start());
+            for (n, said) in said.into_iter().enumerate() {
+                self.plain[n].note(said - load, *LAGS.start());
+                self.rivals[n].note(said - load, *LAGS.end());
             }
         }
         let share = 1.0 / (self.past.len() + 1).min(*LAGS.end()) as f64;
@@ -296,7 +330,7 @@ impl Level {
         for (n, lag) in LAGS.enumerate() {
             let said = self.ago(lag).zip(self.ago(AHEAD)).zip(self.ago(AHEAD + lag));
             if let Some(((before, then), then_before)) = said {
-                self.experts[n].note(before + LASTS * (then - then_before) - load, lag);
+                self.experts[n].note(before + LASTS * (then - then_before) - load, *LAGS.end());
             }
         }
     }
@@ -309,21 +343,45 @@ impl Level {
         };
         let scored = LAGS.enumerate().filter_map(long_enough);
         let (lag, square) = scored.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let plain = self.plain.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
-        let gain = (square / plain.max(f64::MIN_POSITIVE)).sqrt();
-        (gain < CONVINCING).then_some(Season { level: 0, lag, square, gain })
+        let rival = self.rivals.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
+        let gain = (square / rival.max(f64::MIN_POSITIVE)).sqrt();
+        (gain < CONVINCING).then_some(Season { level: 0, lag, square, read: (0, lag) })
     }
 
-    /// What was one period before `ahead` of the newest step, and half of what is otherwise than one period ago.
+    /// What was whole periods before `ahead` of the newest step, in the mean, and half of what is otherwise than that just
+    /// now.
     fn periodic(&self, lag: usize, ahead: Duration) -> Option<f64> {
         let ahead = ahead.as_secs_f64() / self.step.as_secs_f64();
         let phase = ahead.rem_euclid(lag as f64);
         let (whole, part) = (phase.floor(), phase.fract());
-        // `lag + 1` steps back is the same time as that of the newest step, one period ago.
-        let at = |steps: f64| self.ago((lag as f64 - steps).max(0.0) as usize + 1);
+        // `lag` steps before the newest is the same time as that, one period ago.
+        let at = |steps: f64| self.cycles_ago(lag, (lag as f64 - steps).max(0.0) as usize + 1);
         let (from, to) = (at(whole)?, at(whole + 1.0)?);
-        let otherwise = self.ago(1)? - self.ago(lag + 1)?;
-        Some(from + part * (to - from) + LASTS * otherwise)
+        let otherwise = |steps: usize| Some(self.ago(steps)? - self.cycles_ago(lag, lag + steps)?);
+        let otherwise: f64 = (1..=COARSER).map(otherwise).sum::<Option<f64>>()?;
+        Some(from + part * (to - from) + LASTS * otherwise / COARSER as f64)
+    }
+
+    /// So many steps ago and up to [`CYCLES`] periods before that, in the mean: one cycle has its noise.
+    fn cycles_ago(&self, lag: usize, steps: usize) -> Option<f64> {
+        let cycles = (0..CYCLES).map_while(|cycle| self.ago(steps + cycle * lag));
+        let (sum, count) = cycles.fold((0.0, 0), |(sum, count), load| (sum + load, count + 1));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
+    /// The period closest to what has come of late, of those that are `lag` at the next coarser resolution.
+    fn closest(&self, lag: usize) -> usize {
+        let off = |period: &usize| {
+            let pairs = self.past.iter().rev().zip(self.past.iter().rev().skip(*period)).take(lag);
+            let (sum, count) = pairs.fold((0.0, 0), |(sum, count), (now, before)| {
+                (sum + (now - before).powi(2), count + 1)
+            });
+            if count == 0 { f64::INFINITY } else { sum / f64::from(count) }
+        };
+        let all = lag - COARSER..=lag + COARSER;
+        all.map(|period| (off(&period), period))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(lag, |(_, period)| period)
     }
 }
 

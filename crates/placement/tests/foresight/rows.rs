@@ -51,6 +51,7 @@ fn m2_the_priority_of_a_module_decides_who_makes_room() {
     let mut scene = settled();
     scene.session(edge(1));
     scene.policy.target = 0.999;
+    scene.policy.caution = 0.5;
     // So much too high that one session is enough.
     scene.climbs(1, 0.8903, 0.8905);
     let who = |scene: &mut Scene| scene.pass().moves.iter().map(|d| d.session).collect::<Vec<_>>();

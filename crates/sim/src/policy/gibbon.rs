@@ -18,7 +18,8 @@ use gibbon_placement::{
 
 use super::{Order, Policy, Report, View};
 use crate::{
-    run::{Day, REPORTS_S},
+    audience::Arrival,
+    run::{Day, REACH_MS, REPORTS_S},
     stage::{NONE, State},
     world::{Edge, Place},
 };
@@ -30,6 +31,8 @@ const DISTORTIONS: Distortions = Distortions { central: 5.7, side: [22.0, 22.0],
 const WAYS: f64 = 1.5;
 /// Hand-offs of 3.3 s, 40 at once.
 const RATE: f64 = 12.0;
+/// What is left of the number of those who were moved, from one report to the next: a quarter of an hour.
+const FORGETS: f64 = 0.9945;
 /// What a position is off by, in m.
 const ACCURACY_M: f64 = 8.0;
 /// Clients tell of paths that are as ever too, but that changes nothing: only those to edges whose paths are, were or will
@@ -43,28 +46,7 @@ pub(crate) enum Foreseen {
     /// It is predicted.
     Predicted,
     /// It is known.
-    Known(Crowds),
-}
-
-/// How many viewers every edge had at each report, and other work as so many viewers, where nobody was moved.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Crowds(Vec<Vec<f32>>);
-
-impl Crowds {
-    fn at(&self, edge: usize, at_s: u32) -> f32 {
-        let row = (at_s / REPORTS_S) as usize;
-        self.0.get(row.min(self.0.len().saturating_sub(1))).map_or(0.0, |row| row[edge])
-    }
-}
-
-/// Does nothing but to note how many there are.
-#[derive(Default)]
-pub(crate) struct Noted(pub Crowds);
-
-impl Policy for Noted {
-    fn act(&mut self, view: &View<'_>, _: &mut Vec<Order>) {
-        self.0.0.push((0..view.seen.len() as Edge).map(|edge| crowd(view, edge)).collect());
-    }
+    Known,
 }
 
 /// Viewers at an edge, and its other work as so many viewers.
@@ -107,6 +89,9 @@ pub(crate) struct Gibbon {
     /// Rate of each stream at each step of the horizon, and its deviation.
     ahead: Vec<[(f64, f64); K]>,
     sessions: Vec<Option<Known>>,
+    /// Of each edge's viewers, how many more were moved there than away: they have not come, and are no trend. It is
+    /// forgotten in about the time in which viewers leave.
+    moved: Vec<f64>,
     /// Hand-offs that ended of late.
     ended: Vec<Shift>,
 }
@@ -158,6 +143,7 @@ impl Gibbon {
             index,
             foreseen,
             sessions: Vec::new(),
+            moved: vec![0.0; day.world.sites.len()],
             ended: Vec::new(),
         }
     }
@@ -171,7 +157,7 @@ impl Gibbon {
                     self.rates[n].update(reported, now);
                     changes(&self.rates[n], now, reported)
                 }
-                Foreseen::Known(_) => STEPS.map(|step| {
+                Foreseen::Known => STEPS.map(|step| {
                     let then = view.reported_s + step.as_secs() as u32;
                     (view.day.programmes.rate(n, then).into(), 0.0)
                 }),
@@ -183,11 +169,18 @@ impl Gibbon {
     /// Load is viewers times rates, and other work. Both factors are foreseen by themselves: a programme's rate is the same
     /// at every edge, whoever is moved where.
     fn foresee_loads(&mut self, view: &View<'_>, reported: MediaTime) {
+        let known = match self.foreseen {
+            Foreseen::Known => self.known(view),
+            Foreseen::Predicted => Vec::new(),
+        };
         for n in 0..self.nodes.len() {
             let (edge, seen) = (n as Edge, &view.seen[n]);
             let capacity = f64::from(view.day.world.sites[n].capacity);
             // Whoever comes takes a mean rate.
-            let mut loads = self.newcomers(view, edge, reported);
+            let mut loads = match known.get(n) {
+                Some(known) => known.map(|load| (load, 0.0)),
+                None => self.newcomers(view, edge, reported),
+            };
             for (programme, viewers) in view.stage.audience(edge) {
                 for (load, (rate, deviation)) in loads.iter_mut().zip(self.ahead[programme]) {
                     let viewers = f64::from(viewers);
@@ -215,28 +208,101 @@ impl Gibbon {
     /// newcomers: not beyond what it lets an edge be filled to.
     fn newcomers(&mut self, view: &View<'_>, edge: Edge, reported: MediaTime) -> [(f64, f64); K] {
         let n = usize::from(edge);
-        match &self.foreseen {
-            Foreseen::Predicted => {
-                let now = f64::from(crowd(view, edge));
-                self.crowds[n].update(reported, now);
-                let filled = f64::from(view.stage.viewers(edge).max(view.seen[n].load));
-                let admitted =
-                    view.day.scenario.admit * f64::from(view.day.world.sites[n].capacity);
-                let room = (admitted - filled).max(0.0);
-                changes(&self.crowds[n], now, reported)
-                    .map(|(then, deviation)| ((then - now).min(room), deviation))
+        let now = f64::from(crowd(view, edge)) - self.moved[n];
+        self.crowds[n].update(reported, now);
+        let filled = f64::from(view.stage.viewers(edge).max(view.seen[n].load));
+        let admitted = view.day.scenario.admit * f64::from(view.day.world.sites[n].capacity);
+        let room = (admitted - filled).max(0.0);
+        changes(&self.crowds[n], now, reported)
+            .map(|(then, deviation)| ((then - now).min(room), deviation))
+    }
+
+    /// By how much each edge's load will truly change: who goes, who comes and is placed as things are, and other work.
+    fn known(&self, view: &View<'_>) -> Vec<[f64; K]> {
+        let sites = &view.day.world.sites;
+        let mut known = vec![[0.0; K]; sites.len()];
+        let mut add = |edge: Edge, programme: u16, from_s: u32, sign: f64| {
+            let ahead = &self.ahead[usize::from(programme)];
+            for (k, (rate, _)) in ahead.iter().enumerate() {
+                if view.at_s + STEPS[k].as_secs() as u32 >= from_s {
+                    known[usize::from(edge)][k] += sign * 0.5 * rate;
+                }
             }
-            Foreseen::Known(crowds) => {
-                let at =
-                    |k: usize| f64::from(crowds.at(n, view.reported_s + STEPS[k].as_secs() as u32));
-                std::array::from_fn(|k| (at(k) - at(0), 0.0))
+        };
+        let end_s = view.at_s + STEPS[K - 1].as_secs() as u32;
+        for (_, state) in view.sessions() {
+            if state.leaves_ms / 1000 <= end_s {
+                state
+                    .legs
+                    .iter()
+                    .for_each(|edge| add(*edge, state.programme, state.leaves_ms / 1000, -1.0));
             }
         }
+        let mut viewers: Vec<f32> =
+            (0..sites.len() as Edge).map(|edge| view.stage.viewers(edge)).collect();
+        let first = view.day.arrivals.partition_point(|arrival| arrival.at_ms < view.at_s * 1000);
+        for arrival in &view.day.arrivals[first..] {
+            if arrival.at_ms / 1000 > end_s {
+                break;
+            }
+            let Some(one) = self.placed(view, arrival, &viewers, None) else { continue };
+            let two = arrival.diverse.then(|| self.placed(view, arrival, &viewers, Some(one)));
+            for edge in [one, two.flatten().unwrap_or(one)] {
+                viewers[usize::from(edge)] += 0.5;
+                add(edge, arrival.programme, arrival.at_ms / 1000, 1.0);
+                let leaves_s = arrival.at_ms.saturating_add(arrival.stays_ms) / 1000;
+                if leaves_s <= end_s {
+                    add(edge, arrival.programme, leaves_s, -1.0);
+                }
+            }
+        }
+        for (n, known) in known.iter_mut().enumerate() {
+            for (k, load) in known.iter_mut().enumerate() {
+                let then = view.reported_s + STEPS[k].as_secs() as u32;
+                *load += f64::from(view.day.other(n, then) - view.seen[n].other);
+            }
+        }
+        known
+    }
+
+    /// Where a newcomer will be placed, were all as it is now but for so many viewers.
+    fn placed(
+        &self,
+        view: &View<'_>,
+        arrival: &Arrival,
+        viewers: &[f32],
+        apart_from: Option<Edge>,
+    ) -> Option<Edge> {
+        let world = &view.day.world;
+        let domain = apart_from.map(|edge| world.sites[usize::from(edge)].domain);
+        let mut best = ((u8::MAX, f64::INFINITY), None);
+        for edge in world.regions[usize::from(arrival.region)].edges.clone() {
+            let n = usize::from(edge);
+            let (site, seen) = (&world.sites[n], &view.seen[n]);
+            if !seen.up || seen.leaves_s.is_some() || domain == Some(site.domain) {
+                continue;
+            }
+            let km = world.distance(edge, arrival.place);
+            let viewers = viewers[n] + 1.0;
+            let load = view.stage.edges[n].load;
+            let filled = f64::from(viewers.max(load + 1.0) / site.capacity);
+            let rank = match () {
+                () if viewers > site.capacity => continue,
+                () if view.slack_by_distance(edge, km) < REACH_MS => (2, km),
+                () if filled <= view.day.scenario.admit => (0, km),
+                () => (1, filled),
+            };
+            if rank < best.0 {
+                best = (rank, Some(edge));
+            }
+        }
+        best.1
     }
 
     /// Sessions that came, went, or are elsewhere now.
     fn follow_sessions(&mut self, view: &View<'_>, now: MediaTime, shifts: &mut Vec<Shift>) {
         self.sessions.resize_with(view.stage.sessions.len(), || None);
+        self.moved.iter_mut().for_each(|moved| *moved *= FORGETS);
         let rules = &self.rules;
         for (known, state) in self.sessions.iter_mut().zip(&view.stage.sessions) {
             if state.leaves_ms == 0 {
@@ -249,14 +315,21 @@ impl Gibbon {
             let Some(known) = known else { continue };
             let here = state.legs.map(node);
             if let Some(to) = known.ordered {
-                let mut shift =
-                    Shift { from: known.session.edges, to: to.map(node), completed: None };
+                let mut shift = Shift {
+                    from: unreported(known.session.edges, state, view.reported_s),
+                    to: to.map(node),
+                    completed: None,
+                };
                 if state.handoff != NONE {
                     shifts.push(shift);
                     continue;
                 }
                 known.ordered = None;
                 if state.legs == to {
+                    for (from, to) in known.session.edges.into_iter().zip(here) {
+                        self.moved[from.at()] -= 0.5;
+                        self.moved[to.at()] += 0.5;
+                    }
                     shift.completed =
                         Some(Day::time(0) + Duration::from_millis(state.ended_ms.into()));
                     self.ended.push(shift);
@@ -284,7 +357,7 @@ impl Gibbon {
             if state.route.is_some() {
                 let position = position(view, state, *place);
                 let whereabouts = match &self.foreseen {
-                    Foreseen::Known(_) => {
+                    Foreseen::Known => {
                         Whereabouts::of_route(&route(view, state, reported), reported)
                     }
                     Foreseen::Predicted => known.follow(position, reported),
@@ -340,6 +413,12 @@ fn changes(predictor: &Load, now: f64, from: MediaTime) -> [(f64, f64); K] {
     })
 }
 
+/// Where legs of a session were that have left since the last report; those that had left before are where they are.
+fn unreported(from: [NodeIndex; 2], state: &State, reported_s: u32) -> [NodeIndex; 2] {
+    let reported = |leg: usize| state.moved_ms[leg] <= reported_s * 1000;
+    std::array::from_fn(|leg| if reported(leg) { node(state.legs[leg]) } else { from[leg] })
+}
+
 fn outlook(day: &Day, edge: Edge) -> NodeOutlook {
     let site = &day.world.sites[usize::from(edge)];
     let region = day.world.region_of(edge);
@@ -381,9 +460,9 @@ impl Policy for Gibbon {
     fn act(&mut self, view: &View<'_>, orders: &mut Vec<Order>) {
         let (now, reported) = (Day::time(view.at_s), Day::time(view.reported_s));
         let mut shifts = Vec::new();
+        self.follow_sessions(view, now, &mut shifts);
         self.foresee_rates(view, reported);
         self.foresee_loads(view, reported);
-        self.follow_sessions(view, now, &mut shifts);
         self.follow_clients(view, reported);
         self.follow_paths(view, reported);
         let mut sweep =

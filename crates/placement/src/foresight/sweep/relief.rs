@@ -8,7 +8,7 @@ use super::{
     super::{
         NodeIndex,
         budget::{Budget, Class},
-        legs::Count,
+        legs::{Count, Room},
         outlook::Relief,
     },
     Awake, Plan, Sweep,
@@ -22,6 +22,8 @@ pub(super) struct Leaving {
     need: MediaTime,
     /// How many are still to begin now.
     pub due: usize,
+    /// Of these, those who may go where it is crowded.
+    must: usize,
     /// Who, the first to go first.
     who: VecDeque<usize>,
 }
@@ -40,13 +42,15 @@ impl Sweep<'_> {
         let mut reliefs = Vec::new();
         for (n, mut who) in there.into_iter().enumerate() {
             let Some(relief) = self.relief[n] else { continue };
-            let due = self.due(relief, NodeIndex(n as u32), &who, awake);
+            let node = NodeIndex(n as u32);
+            let due = self.due(relief, node, &who, awake);
+            let must = self.due(Relief { legs: relief.must, ..relief }, node, &who, awake);
             if due == 0 {
                 continue;
             }
             self.in_order_of_leaving(&mut who, relief, awake);
             who.truncate(due.saturating_mul(LOOKED_AT));
-            reliefs.push(Leaving { need: relief.need, due, who: who.into() });
+            reliefs.push(Leaving { need: relief.need, due, must, who: who.into() });
         }
         reliefs.sort_by_key(|leaving| leaving.need);
         reliefs
@@ -95,11 +99,13 @@ impl Sweep<'_> {
                 continue;
             }
             plan.weighed += 1;
-            let verdict = self.weigh(one.session, Count::All, true);
+            let room = if leaving.must > 0 { Room::Limit } else { Room::Target };
+            let verdict = self.weigh(one.session, Count::All, true, room);
             if let Some(decision) = self.decide(one, verdict, Count::All) {
                 budget.take(class);
                 plan.moves.push(decision);
                 leaving.due -= 1;
+                leaving.must = leaving.must.saturating_sub(1);
             }
         }
     }
