@@ -297,7 +297,7 @@ impl<S: Stage> Engine<S> {
 
     fn accepted(&mut self, leg: &LegId, accepted: Accepted, at: Duration) -> anyhow::Result<()> {
         if let Some(accepting) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
-            accepting.first = Some(accepted.first);
+            (accepting.first, accepting.live) = (Some(accepted.first), accepted.live);
         }
         match &mut self.playing {
             Some(playing) => playing.merger.handle_resumed(leg.description, accepted.live),
@@ -360,11 +360,11 @@ impl<S: Stage> Engine<S> {
         let duplicate = admission == Admission::Duplicate;
         self.journal.frame(at, description, attaching, duplicate);
         let deadline = deadline.filter(|_| leading);
-        if let Some(deadline) = deadline {
-            self.watching.measure(&leg.edge, at, deadline);
-        }
         if let Some(watched) = self.legs.get_mut(&key(leg)).filter(|l| l.id == *leg) {
             watched.arrived(at, deadline);
+            if let Some(deadline) = deadline.filter(|_| time > watched.live) {
+                self.watching.measure(&leg.edge, at, deadline);
+            }
         }
         self.judge(description, &leg.edge);
     }

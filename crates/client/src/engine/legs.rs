@@ -26,6 +26,8 @@ pub(super) struct Leg {
     pub start: HandStart,
     /// The first group that the edge sends, once it has accepted.
     pub first: Option<GroupId>,
+    /// What was at the edge already when it accepted comes all at once, and says nothing of the path.
+    pub live: MediaTime,
     pub watch: Option<LegWatch>,
     /// When a frame came last.
     pub fed: Duration,
@@ -160,7 +162,15 @@ impl<S: Stage> Engine<S> {
         let patience = delay.unwrap_or(self.settings.merger.playout_delay);
         let id = self.edges.subscribe(description, &edge, wire, patience);
         let fed = self.now();
-        let leg = Leg { id: id.clone(), start, first: None, watch: None, fed, ending: false };
+        let leg = Leg {
+            id: id.clone(),
+            start,
+            first: None,
+            live: MediaTime(0),
+            watch: None,
+            fed,
+            ending: false,
+        };
         if let Some(before) = self.legs.insert((description, edge), leg) {
             self.edges.cancel(&before.id);
         }
