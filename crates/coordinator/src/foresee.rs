@@ -264,7 +264,11 @@ impl Foresee {
         self.nodes.follow(picture);
         self.streams = streams::outlooks(picture, &mut self.nodes);
         self.follow_sessions(picture);
-        self.nodes.expect(picture, self.settings.mode == Mode::Reactive);
+        let present = self.settings.mode == Mode::Reactive;
+        self.nodes.expect(picture, present);
+        if present {
+            self.streams.stay(picture.now);
+        }
         let shifts = self.under_way(picture);
         match self.settings.mode {
             Mode::Reactive => self.react(picture, &shifts),

@@ -151,7 +151,7 @@ fn m5_an_origin_that_falls_behind_moves_those_for_whom_there_is_another_and_nobo
     };
     let (live, moved) = told(60, lags);
     assert_eq!(moved, None, "moving cannot help: {:?}", live.network.manager.handoffs());
-    let (live, moved) = told(60, |live, t| {
+    let fed_by_another = |live: &mut Live, t| {
         if t == 0 {
             live.network.register("studio-2");
             live.origins.insert("studio-2", 60);
@@ -160,9 +160,13 @@ fn m5_an_origin_that_falls_behind_moves_those_for_whom_there_is_another_and_nobo
             live.client(FIRST).idle.push(id("edge-c"));
         }
         lags(live, t);
-    });
-    assert_eq!(moved.unwrap().0, Cause::Network);
+    };
+    let (live, moved) = told(60, fed_by_another);
+    let (cause, after) = moved.unwrap();
+    assert_eq!(cause, Cause::Network);
     assert_eq!(live.edges_of(FIRST), ["edge-c", "edge-c"], "it has the stream of the other origin");
+    let (_, moved) = in_mode(Mode::Reactive, 70, fed_by_another);
+    assert!(moved.is_some_and(|(_, late)| after + 10.0 < late), "{after} s, {moved:?}");
 }
 
 #[test]

@@ -50,6 +50,16 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// As if all stayed as it is, and nothing were announced.
+    pub fn stay(&mut self, now: MediaTime) {
+        let feeds =
+            self.outlooks.iter_mut().flat_map(|o| o.feeds.values_mut().chain([&mut o.usual]));
+        for feed in feeds {
+            feed.lag_grows_ms = 0.0;
+            feed.ends_at = feed.ends_at.filter(|at| *at <= now);
+        }
+    }
+
     /// What a stream lags now where it leaves an edge, in ms; none: the stream is not known.
     pub fn lag_ms(
         &self,
