@@ -89,7 +89,7 @@ pub struct Played {
     pub began_us: u64,
     /// What each viewer reports, in the order of the cast.
     pub viewers: Vec<(String, Report)>,
-    /// Each hand-off, and why.
+    /// Each hand-off of theirs, and why.
     pub handoffs: Vec<(HandoffInfo, HandoffWhy)>,
 }
 
@@ -172,10 +172,11 @@ where
             how.extend(["--foresight-period", PERIOD].map(str::to_owned));
         }
         let network = Network::start(&folder.join(way.as_str()), setup)?;
-        let watched = (way == Way::Never).then(|| network.play("control", &self.control));
-        let control = watched.transpose()?;
         let mut viewers = (self.cast)(&network)?;
         viewers.iter_mut().try_for_each(Player::playing)?;
+        let watched = (way == Way::Never).then(|| network.play("control", &self.control));
+        let mut control = watched.transpose()?;
+        control.iter_mut().try_for_each(Player::playing)?;
         Ok(Stage { way, network, viewers, control })
     }
 }
@@ -189,7 +190,10 @@ impl Stage {
         }
         let control = self.control.as_mut().map(end).transpose()?;
         let void = control.and_then(|report| disturbed(&report));
-        let handoffs = self.network.portal.handoffs()?.into_iter().map(|handoff| {
+        let theirs = |handoff: &HandoffInfo| {
+            viewers.iter().any(|(_, report): &(String, Report)| report.session == handoff.session)
+        };
+        let handoffs = self.network.portal.handoffs()?.into_iter().filter(theirs).map(|handoff| {
             let why = self.network.portal.why(handoff.handoff)?;
             Ok((handoff, why))
         });
