@@ -7,7 +7,7 @@ use gibbon_client::{Position, Track};
 use crate::{Direction, Impairment, Loss, Path};
 
 /// By how much the delay grows with each km.
-const MS_PER_KM: f64 = 750.0;
+const MS_PER_KM: f64 = 1000.0;
 /// Paths of a client that drives are set so often.
 pub const SET_EVERY: Duration = Duration::from_millis(100);
 
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_path_gets_longer_with_the_distance_and_ends() {
-        for (metres, ms) in [(0.0, 0), (500.0, 375), (999.0, 749)] {
+        for (metres, ms) in [(0.0, 0), (500.0, 500), (999.0, 999)] {
             assert_eq!(at(metres), Impairment::none().latency(ms));
         }
         for metres in [1001.0, 90_000.0] {
