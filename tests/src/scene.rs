@@ -284,11 +284,12 @@ impl Played {
             let need =
                 why.grounds.foreseen.map_or("none".to_owned(), |foreseen| at(foreseen.need_us));
             format!(
-                "{:?} {} to {} {:?} by {}: decided at {}, over at {}, need {need}: {}",
+                "{:?} {} to {} {:?} {:?} by {}: decided at {}, over at {}, need {need}: {}",
                 handoff.cause,
                 handoff.from,
                 handoff.to,
                 handoff.outcome,
+                handoff.reason,
                 why.grounds.decided_by.as_str(),
                 at(why.grounds.decided_us),
                 at(ended),
