@@ -84,6 +84,21 @@ fn announced_maintenance_is_seen_by_nobody_where_it_is_foreseen() {
 }
 
 #[test]
+fn of_a_season_foresight_leaves_a_tenth_of_what_the_best_thresholds_leave_with_no_more_hand_offs() {
+    let report = play(&shipped("season"), &[Name::Reactive, Name::Gibbon], 1);
+    let (reactive, gibbon) = (outcome(&report, Name::Reactive), outcome(&report, Name::Gibbon));
+    assert!(reactive.foreseeable_s > 10_000.0, "there is something to spare: {reactive:?}");
+    assert!(gibbon.foreseeable_s * 10.0 < reactive.foreseeable_s, "{gibbon:?} {reactive:?}");
+    assert!(gibbon.handoffs_begun() < 2 * reactive.handoffs_begun(), "{gibbon:?} {reactive:?}");
+    // Nothing is spared before two cycles have been seen, and nothing is late after that but by chance.
+    let late = |from: u32, till: u32| -> f64 {
+        let within = gibbon.intervals.iter().filter(|it| (from..till).contains(&it.from_s));
+        within.map(|it| it.foreseeable_s).sum()
+    };
+    assert!(late(0, 3600) > 5.0 * late(3600, 28_800).max(1.0), "{:?}", gibbon.intervals);
+}
+
+#[test]
 fn the_best_thresholds_are_those_of_the_least_trouble() {
     let report = play(&small("season"), &[Name::Reactive], 3);
     let chosen = outcome(&report, Name::Reactive);
