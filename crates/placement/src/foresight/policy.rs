@@ -110,7 +110,7 @@ impl Default for Policy {
             cold: s(1),
             period: s(5),
             look_again: s(15),
-            burst: 2,
+            burst: 3,
             refill: s(120),
             dwell: s(180),
             target: 0.9,

@@ -1,7 +1,7 @@
 //! Why a hand-off was decided, for people: each input with its age and weight, the prediction, and the alternatives.
 //! Made only for what is decided.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use gibbon_media::{MediaTime, NodeId};
 use serde::{Deserialize, Serialize};
@@ -309,35 +309,6 @@ impl View<'_> {
             Cause::Network => "frames will come late or not at all",
         };
         what.to_owned()
-    }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |ms: u64| ms as f64 / 1000.0;
-        writeln!(f, "Because {}.", self.prediction)?;
-        writeln!(
-            f,
-            "A hand-off takes {:.1} s and is needed in {:.1} s; it gains {:.1} s without a picture.",
-            seconds(self.lead_ms),
-            seconds(self.need_in_ms),
-            self.gain_s
-        )?;
-        writeln!(f, "Known:")?;
-        for Input { name, value, unit, source, age_ms, weight } in &self.inputs {
-            let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-            write!(f, "  {name}: {value:.1}{unit}, by {source}")?;
-            writeln!(f, ", {:.1} s ago, weight {weight:.2}", seconds(*age_ms))?;
-        }
-        writeln!(f, "Weighed:")?;
-        for Considered { edges: [a, b], cost, reason } in &self.alternatives {
-            let place = if a == b { a.to_string() } else { format!("{a} and {b}") };
-            match cost {
-                Some(cost) => writeln!(f, "  {place}: {cost:.2} s, {reason}")?,
-                None => writeln!(f, "  {place}: not eligible, {reason}")?,
-            }
-        }
-        Ok(())
     }
 }
 

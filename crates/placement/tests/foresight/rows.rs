@@ -179,21 +179,24 @@ fn m7_a_hand_off_is_initiated_out_of_all_that_is_known_and_says_so() {
     assert_eq!(decision.need, at(8), "when the edge leaves, which is between two steps");
     let session = scene.sessions[0].clone();
     let why = scene.sweep(|sweep, _| sweep.why(&session, &decision));
-    let text = why.to_string();
-    for said in [
-        "Because edge-0 leaves, as announced; from",
-        "time left of edge-0: 8.0 s, by edge-0's report, 0.0 s ago, weight 1.00",
-        "slack of the path from edge-2: ",
-        "by the client",
-        "priority of the session: 5.0",
-        "edge-6: ",
-        "chosen: it gains",
-        "edge-0: ",
-        "staying: it leaves",
-        "edge-1: not eligible, it has no room",
-    ] {
-        assert!(text.contains(said), "{said:?} is not in\n{text}");
-    }
+    assert!(why.prediction.starts_with("edge-0 leaves, as announced; from"), "{why:?}");
+    let input = |name: &str| {
+        let found = why.inputs.iter().find(|input| input.name == name);
+        found.unwrap_or_else(|| panic!("{name:?} is not in {why:?}"))
+    };
+    let leaves = input("time left of edge-0");
+    assert_eq!((leaves.value, leaves.unit.as_str(), leaves.age_ms, leaves.weight), (8.0, "s", 0, 1.0));
+    assert_eq!(leaves.source, "edge-0's report");
+    assert!(input("slack of the path from edge-2").source.contains("client"));
+    assert_eq!(input("priority of the session").value, 5.0);
+    let reason = |at: u32| {
+        let id = scene.nodes[at as usize].id.clone();
+        let found = why.alternatives.iter().find(|other| other.edges == [id.clone(), id.clone()]);
+        found.map(|other| other.reason.as_str()).unwrap_or_else(|| panic!("{id} is not in {why:?}"))
+    };
+    assert!(reason(6).starts_with("chosen: it gains"), "{why:?}");
+    assert_eq!(reason(0), "staying: it leaves");
+    assert_eq!(reason(1), "it has no room");
 }
 
 #[test]
