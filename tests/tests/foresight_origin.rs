@@ -16,10 +16,10 @@ use gibbon_tests::{
 };
 
 /// For so long the camera is on time.
-const BEFORE: Duration = Duration::from_secs(12);
-/// Then it falls behind by 50 ms each second, until frames come after their deadlines.
-const BEHIND: Duration = Duration::from_secs(22);
-const BEHIND_BY_MS: f64 = 50.0;
+const BEFORE: Duration = Duration::from_secs(14);
+/// Then it falls behind by 30 ms each second, until frames come after their deadlines.
+const BEHIND: Duration = Duration::from_secs(32);
+const BEHIND_BY_MS: f64 = 30.0;
 /// The control viewer's stream and edge.
 const OTHER: &str = "live/other";
 
