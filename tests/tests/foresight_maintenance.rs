@@ -25,7 +25,8 @@ const PLAYOUT_MS: u64 = 500;
 
 fn cast(network: &Network) -> anyhow::Result<Vec<Player>> {
     let watches = |edge: &&str| {
-        let options = watches().at(edge).playout_delay(PLAYOUT_MS).with(&["--no-spare"]);
+        let options =
+            watches().at(edge).playout_delay(PLAYOUT_MS).with(&["--no-spare"]).no_decode();
         network.play(&format!("viewer-of-{edge}"), &options)
     };
     LEAVING.iter().map(watches).collect()
