@@ -9,6 +9,7 @@ pub mod components;
 pub mod distance;
 pub mod neighbourhood;
 pub mod nodes;
+pub mod rates;
 pub mod sessions;
 pub mod streams;
 

@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use gibbon_media::{MediaTime, NodeId, Role};
+use gibbon_media::{MediaTime, NodeId, Role, StreamName};
 use gibbon_placement::{
     Candidate, Position,
-    foresight::{Domain, Index, NodeIndex, NodeOutlook},
-    predict::{Errors, Load},
+    foresight::{Domain, Index, K, NodeIndex, NodeOutlook},
+    predict::{Errors, Forecast, Load},
 };
 
-use super::{Picture, distance::Falls};
+use super::{
+    Picture,
+    distance::Falls,
+    rates::{Rates, changes, flat},
+};
 use crate::{
     registry::{Expected, FORGET_AFTER, MAX_NODES},
     telemetry,
@@ -24,7 +28,7 @@ const HEALTH_HOLDS: Duration = Duration::from_secs(10);
 /// Of a node's losses, each counts half as much after this time.
 const LOSSES_HALVE: Duration = Duration::from_secs(300);
 /// Until its load has been noted so often, it is taken to stay as it is.
-const YOUNG: u32 = 20;
+pub const YOUNG: u32 = 20;
 /// Losses that are counted.
 const MOST_LOSSES: f64 = 20.0;
 
@@ -39,14 +43,31 @@ pub struct Nodes {
     domains: BTreeMap<String, Domain>,
     /// How slack falls with distance, from wherever.
     falls: Falls,
+    /// What streams take.
+    rates: Rates,
+}
+
+/// What an edge carries, and what it has, of all that may be scarce. It has 0 of what it does not limit.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Carries {
+    legs: f64,
+    has_legs: f64,
+    kbps: f64,
+    has_kbps: f64,
+    /// Of its processors, as a share of all.
+    busy: f64,
+    /// What a leg takes anywhere in the mean, in kbit/s.
+    leg_kbps: f64,
 }
 
 /// What is kept of one edge from pass to pass.
 struct Kept {
-    /// The load that it would have if nothing had ever been moved for load.
-    demand: Load,
-    /// Its load now, as it reports it, and when that came.
-    load: f64,
+    /// Legs that it would have if nothing had ever been moved for load.
+    crowd: Load,
+    /// What they would take of its processors, with whatever else it does.
+    work: Load,
+    /// What it carries now, as it reports it.
+    carries: Carries,
     /// Legs that would be here if nothing had been moved for load, less those that are here because of it.
     moved: f64,
     /// Losses of late, as of `lost`.
@@ -74,6 +95,7 @@ impl Nodes {
             by_name: BTreeMap::new(),
             domains: BTreeMap::new(),
             falls: Falls::default(),
+            rates: Rates::noted_every(noted_every),
         }
     }
 
@@ -123,15 +145,15 @@ impl Nodes {
             let health = picture.telemetry.health(now, &candidate.id);
             let busy = health.filter(|(_, age)| *age <= HEALTH_HOLDS);
             let busy = busy.map_or(0.0, |(health, _)| health.cpu / health.cores);
-            let (load, per_leg) = load(&candidate, busy, leg_kbps);
+            let carries = Carries::of(&candidate, busy, leg_kbps);
             let (kept, outlook) = (&mut self.kept[node.at()], &mut self.outlooks[node.at()]);
-            (kept.load, kept.seen) = (load, now);
+            (kept.carries, kept.seen) = (carries, now);
             kept.apart = candidate.draining || !candidate.up;
             outlook.position = candidate.position;
             outlook.domain = domain;
             outlook.closed = kept.apart;
             outlook.reported = picture.registry.reported(&candidate.id).unwrap_or_default();
-            (outlook.limit, outlook.per_leg) = (LIMIT, per_leg);
+            (outlook.limit, outlook.per_leg) = (LIMIT, carries.per_leg());
             outlook.leaves_at = picture.leaves_at(&candidate.id);
             outlook.queue_ms = picture.telemetry.queue_ms(&candidate.id);
             outlook.prior = kept.falls.prior().or(everywhere);
@@ -151,8 +173,9 @@ impl Nodes {
             return Some(known);
         }
         let new = Kept {
-            demand: Load::begin_every(self.noted_every, now),
-            load: 0.0,
+            crowd: Load::begin_every(self.noted_every, now),
+            work: Load::begin_every(self.noted_every, now),
+            carries: Carries::default(),
             moved: 0.0,
             losses: 0.0,
             lost: now,
@@ -182,9 +205,10 @@ impl Nodes {
         Some(node)
     }
 
-    /// Notes what each edge would carry if nothing had been moved for load.
+    /// Notes what each edge would carry if nothing had been moved for load, and what streams take.
     pub fn note(&mut self, picture: &Picture<'_>) {
         self.follow(picture);
+        self.rates.note(picture);
         let mut moving: BTreeMap<NodeIndex, f64> = BTreeMap::new();
         for (from, to) in picture.handoffs.relieved() {
             let (Some(from), Some(to)) = (self.find(from), self.find(to)) else { continue };
@@ -196,22 +220,27 @@ impl Nodes {
                 continue;
             }
             let moved = kept.moved + moving.get(&NodeIndex(n as u32)).copied().unwrap_or(0.0);
-            kept.demand.update(picture.now, (kept.load + moved * outlook.per_leg).max(0.0));
+            let Carries { legs, busy, .. } = kept.carries;
+            kept.crowd.update(picture.now, (legs + moved).max(0.0));
+            let work = busy + moved * share(busy, legs);
+            kept.work.update(picture.now, work.max(0.0));
             kept.noted = kept.noted.saturating_add(1);
         }
     }
 
     /// What each will carry; `present`: as if all stayed as it is, and nothing were announced.
     pub fn expect(&mut self, picture: &Picture<'_>, present: bool) {
-        for (kept, outlook) in self.kept.iter_mut().zip(&mut self.outlooks) {
+        let Self { kept, outlooks, rates, .. } = self;
+        for (kept, outlook) in kept.iter_mut().zip(outlooks) {
             if present {
-                outlook.expect_flat(kept.load);
+                outlook.expect_flat(kept.carries.load());
                 outlook.leaves_at = outlook.leaves_at.filter(|at| *at <= picture.now);
                 outlook.failure = 0.0;
             } else if kept.noted < YOUNG {
-                outlook.expect_flat(kept.load);
+                outlook.expect_flat(kept.carries.load());
             } else {
-                outlook.expect(kept.load, &kept.demand, picture.now);
+                let kbps = kept.carries.kbps_ahead(&outlook.id, picture, rates);
+                outlook.expect_all(kept.ahead(kbps, picture.now));
             }
         }
     }
@@ -252,9 +281,15 @@ impl Nodes {
         }
     }
 
-    /// How far off predictions of load were.
+    /// How far off predictions of load were: of legs or of processors, whichever were more.
     pub fn errors(&self) -> Errors {
-        telemetry::mean_errors(self.kept.iter().map(|kept| kept.demand.errors()))
+        let of = |kept: &Kept| {
+            let (legs, per_leg) = (kept.crowd.errors(), kept.carries.per_leg());
+            let (predicted, naive) = (legs.predicted * per_leg, legs.naive * per_leg);
+            let (legs, work) = (Errors { predicted, naive, ..legs }, kept.work.errors());
+            if legs.predicted > work.predicted { legs } else { work }
+        };
+        telemetry::mean_errors(self.kept.iter().map(of))
     }
 }
 
@@ -263,6 +298,85 @@ impl Kept {
         let halves = now.since(self.lost).as_secs_f64() / LOSSES_HALVE.as_secs_f64();
         self.losses * (-halves).exp2()
     }
+
+    /// Its load at each step, of what will be scarcest then: legs that are here, that come and go, and what they take.
+    fn ahead(&self, kbps: [Forecast; K], now: MediaTime) -> [Forecast; K] {
+        let carries = self.carries;
+        let legs = changes(&self.crowd, carries.legs, now);
+        let busy = changes(&self.work, carries.busy, now);
+        std::array::from_fn(|k| {
+            let more_kbps = (legs[k].load - carries.legs) * carries.leg_kbps;
+            let off_kbps = kbps[k].deviation.hypot(legs[k].deviation * carries.leg_kbps);
+            let all = [
+                part(legs[k], carries.has_legs),
+                part(
+                    Forecast { load: kbps[k].load + more_kbps, deviation: off_kbps, ..kbps[k] },
+                    carries.has_kbps,
+                ),
+                busy[k],
+            ];
+            all.into_iter().fold(busy[k], |a, b| if b.load > a.load { b } else { a })
+        })
+    }
+}
+
+impl Carries {
+    fn of(candidate: &Candidate, busy: f64, leg_kbps: u64) -> Self {
+        Self {
+            legs: f64::from(candidate.all_legs()),
+            has_legs: candidate.capacity.into(),
+            kbps: candidate.kbps as f64,
+            has_kbps: candidate.capacity_kbps.unwrap_or(0) as f64,
+            busy,
+            leg_kbps: leg_kbps as f64,
+        }
+    }
+
+    /// As a share of what it has, of what is scarcest.
+    fn load(&self) -> f64 {
+        share(self.legs, self.has_legs).max(share(self.kbps, self.has_kbps)).max(self.busy)
+    }
+
+    /// What one leg adds to that.
+    fn per_leg(&self) -> f64 {
+        let by_rate = share(self.leg_kbps, self.has_kbps).max(share(self.busy, self.legs));
+        share(1.0, self.has_legs).max(by_rate)
+    }
+
+    /// What the legs that it has will take, in kbit/s, by what each stream will.
+    fn kbps_ahead(&self, node: &NodeId, picture: &Picture<'_>, rates: &Rates) -> [Forecast; K] {
+        let mut watched: BTreeMap<&StreamName, f64> = BTreeMap::new();
+        for session in picture.registry.last_report(node).into_iter().flat_map(|r| &r.sessions) {
+            *watched.entry(&session.stream).or_default() += session.legs.len() as f64;
+        }
+        let mut all = flat(0.0);
+        let mut known = 0.0;
+        for (stream, legs) in watched {
+            let Some(leg) = rates.leg(stream, picture.now) else { continue };
+            known += legs;
+            for (all, leg) in all.iter_mut().zip(leg) {
+                all.load += legs * leg.load;
+                all.deviation = all.deviation.hypot(legs * leg.deviation);
+                all.period = all.period.or(leg.period);
+            }
+        }
+        if known == 0.0 {
+            return flat(self.kbps);
+        }
+        all.iter_mut().for_each(|all| all.load += (self.legs - known).max(0.0) * self.leg_kbps);
+        all
+    }
+}
+
+/// As a share of what there is; 0 of what is not limited.
+fn share(used: f64, has: f64) -> f64 {
+    if has > 0.0 { used / has } else { 0.0 }
+}
+
+/// The same of a forecast.
+fn part(used: Forecast, has: f64) -> Forecast {
+    let (load, deviation) = (share(used.load.max(0.0), has), share(used.deviation, has));
+    Forecast { load, deviation, ..used }
 }
 
 /// Edges, with legs that are promised to them and not attached yet; those on their way are told as shifts.
@@ -275,17 +389,4 @@ fn candidates(picture: &Picture<'_>) -> Vec<Candidate> {
     let mut candidates = picture.registry.candidates(expected);
     candidates.retain(|candidate| candidate.role == Role::Edge);
     candidates
-}
-
-/// What an edge carries as a share of what it has, of what is scarcest; and what one leg adds.
-fn load(candidate: &Candidate, busy: f64, leg_kbps: u64) -> (f64, f64) {
-    let legs = f64::from(candidate.all_legs());
-    let share = |used: f64, has: f64| if has > 0.0 { used / has } else { 0.0 };
-    let by_legs = share(legs, candidate.capacity.into());
-    let has_kbps = candidate.capacity_kbps.unwrap_or(0) as f64;
-    let by_kbps = share(candidate.kbps as f64, has_kbps);
-    let each = share(1.0, candidate.capacity.into())
-        .max(share(leg_kbps as f64, has_kbps))
-        .max(share(busy, legs));
-    (by_legs.max(by_kbps).max(busy), each)
 }

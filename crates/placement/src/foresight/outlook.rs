@@ -136,12 +136,12 @@ impl NodeOutlook {
         });
     }
 
-    /// So much more (less, below zero) is known to come at each step, of which what was expected does not tell: as where
-    /// the rate of a stream changes by its programme, whose legs have moved here.
-    pub fn expect_more(&mut self, more: [f64; K]) {
-        for (forecast, more) in self.load.iter_mut().zip(more) {
-            forecast.load = (forecast.load + finite(more)).max(0.0);
-        }
+    /// Its load is foreseen to be this at each step; deviations are those of forecasts from far ahead.
+    pub fn expect_all(&mut self, ahead: [Forecast; K]) {
+        self.load = std::array::from_fn(|k| Forecast {
+            deviation: ramp(SECONDS[k], ahead[k].deviation),
+            ..ahead[k]
+        });
     }
 
     /// A decided move adds `legs` (takes them away, below zero).

@@ -185,7 +185,10 @@ fn m7_a_hand_off_is_initiated_out_of_all_that_is_known_and_says_so() {
         found.unwrap_or_else(|| panic!("{name:?} is not in {why:?}"))
     };
     let leaves = input("time left of edge-0");
-    assert_eq!((leaves.value, leaves.unit.as_str(), leaves.age_ms, leaves.weight), (8.0, "s", 0, 1.0));
+    assert_eq!(
+        (leaves.value, leaves.unit.as_str(), leaves.age_ms, leaves.weight),
+        (8.0, "s", 0, 1.0)
+    );
     assert_eq!(leaves.source, "edge-0's report");
     assert!(input("slack of the path from edge-2").source.contains("client"));
     assert_eq!(input("priority of the session").value, 5.0);
