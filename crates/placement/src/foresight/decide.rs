@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use gibbon_media::MediaTime;
 
-use super::{
-    NodeIndex,
-    horizon::{Costs, STEPS},
-    pace::Pace,
-    policy::Policy,
-};
+use super::{NodeIndex, horizon::Costs, pace::Pace, policy::Policy};
 
 /// Where something is, and what staying there costs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -144,7 +139,6 @@ fn need(
     policy: &Policy,
     now: MediaTime,
 ) -> Option<MediaTime> {
-    let need = staying.costs.excess(&best.costs).exceeds(policy.margin, now)?;
-    let step = |at: MediaTime| STEPS.partition_point(|step| now + *step < at);
-    Some(staying.leaves_at.filter(|at| step(*at) == step(need)).unwrap_or(need))
+    let crossed = staying.costs.excess(&best.costs).exceeds(policy.margin, now)?;
+    Some(staying.leaves_at.filter(|at| crossed.contains(at)).unwrap_or(*crossed.start()))
 }

@@ -1,6 +1,6 @@
 //! The times that are looked ahead to, and what a place costs at each.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use gibbon_media::MediaTime;
 
@@ -40,13 +40,11 @@ impl Costs {
         self.0.iter().copied().fold(0.0, f64::max)
     }
 
-    /// When it first is more than `level`, counted from `now`: between two steps by a straight line.
-    pub fn exceeds(&self, level: f64, now: MediaTime) -> Option<MediaTime> {
-        let Costs(c) = self;
-        let k = c.iter().position(|cost| *cost > level)?;
-        let Some(before) = k.checked_sub(1) else { return Some(now) };
-        let part = (level - c[before]) / (c[k] - c[before]);
-        Some(now + STEPS[before] + (STEPS[k] - STEPS[before]).mul_f64(part.clamp(0.0, 1.0)))
+    /// When it first is more than `level`, counted from `now`: somewhere between two steps, or at one. It is to be reckoned
+    /// with from the first of them on, for it may come at once.
+    pub fn exceeds(&self, level: f64, now: MediaTime) -> Option<RangeInclusive<MediaTime>> {
+        let k = self.0.iter().position(|cost| *cost > level)?;
+        Some(now + STEPS[k.saturating_sub(1)]..=now + STEPS[k])
     }
 }
 
@@ -67,9 +65,10 @@ mod tests {
     fn a_level_is_crossed_between_two_steps_and_at_once_where_it_is_passed_already() {
         let now = MediaTime(1_000_000_000);
         let rises = Costs(SECONDS.map(|s| s / 100.0));
-        let crossed = rises.exceeds(0.12, now).map(|at| at.since(now).as_secs_f64());
-        assert!(crossed.is_some_and(|at| (at - 12.0).abs() < 1e-6), "{crossed:?}");
-        assert_eq!(Costs([0.5; K]).exceeds(0.1, now), Some(now));
+        let crossed = rises.exceeds(0.12, now).unwrap();
+        let seconds = [crossed.start(), crossed.end()].map(|at| at.since(now).as_secs_f64());
+        assert_eq!(seconds, [10.0, 15.0]);
+        assert_eq!(Costs([0.5; K]).exceeds(0.1, now), Some(now..=now));
         assert_eq!(rises.exceeds(0.95, now), None);
     }
 }

@@ -241,7 +241,7 @@ impl NodeOutlook {
             return Some(Relief { need, legs: f64::INFINITY, must: f64::INFINITY });
         }
         let loads = cautious(&self.expected?, policy);
-        let need = loads.exceeds(self.limit, now)?;
+        let need = *loads.exceeds(self.limit, now)?.start();
         let excess = loads.most() - self.limit * policy.target;
         let over = loads.most() - self.limit * policy.fill;
         (finite(self.per_leg) > 0.0).then(|| Relief {
