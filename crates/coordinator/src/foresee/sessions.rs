@@ -148,7 +148,7 @@ impl Known {
 
     /// Whether its pace lets it go there.
     pub fn may(&self, to: [NodeIndex; 2], policy: &Policy, now: MediaTime) -> bool {
-        self.session.pace().may(self.session.edges, to, policy, now).is_ok()
+        self.session.pace().may(self.session.edges, to, false, policy, now).is_ok()
     }
 
     /// The same session, of which nothing is known but how things are in this moment.

@@ -108,7 +108,8 @@ pub fn weigh(
     let forced = staying.leaves_at.is_some();
     let gain = |alternative: &Alternative| staying.costs.excess(&alternative.costs).area();
     let allowed = |alternative: &&Alternative| {
-        forced || pace.may(staying.at, alternative.to, policy, now).is_ok()
+        let suffers = staying.costs.0[0] - alternative.costs.0[0] > policy.suffers;
+        forced || pace.may(staying.at, alternative.to, suffers, policy, now).is_ok()
     };
     let net = |alternative: &Alternative| gain(alternative) - price(alternative);
     let best = alternatives.iter().filter(allowed).max_by(|a, b| net(a).total_cmp(&net(b)));

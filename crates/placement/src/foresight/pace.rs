@@ -1,8 +1,9 @@
 //! How often one session may move: so that it cannot be sent to and fro, whatever costs say.
 //!
 //! A token bucket holds [`burst`](super::Policy::burst) moves and gains one each [`refill`](super::Policy::refill); a
-//! node that was left is not returned to within [`dwell`](super::Policy::dwell). Only a session whose node goes away
-//! moves regardless; costs alone never do that.
+//! node that was left is not returned to within [`dwell`](super::Policy::dwell). A session that suffers already where it
+//! is may move with an empty bucket, too, if it has stayed there for [`rest`](super::Policy::rest). Only one whose node
+//! goes away moves regardless; costs alone never do that.
 
 use gibbon_media::MediaTime;
 
@@ -34,18 +35,19 @@ pub enum Held {
 }
 
 impl Pace {
-    /// Whether it may move to these nodes from those, of its own accord.
+    /// Whether it may move to these nodes from those, of its own accord; `suffers`: it is bad already where it is.
     pub fn may(
         &self,
         from: [NodeIndex; 2],
         to: [NodeIndex; 2],
+        suffers: bool,
         policy: &Policy,
         now: MediaTime,
     ) -> Result<(), Held> {
         let fresh = self.fresh(policy, now);
-        if self.recent(policy, now) + 1.0 > f64::from(policy.burst)
-            || fresh.clone().count() >= LEFT - 1
-        {
+        let spent = self.recent(policy, now) + 1.0 > f64::from(policy.burst);
+        let flees = suffers && now.since(self.since) >= policy.rest;
+        if spent && !flees || fresh.clone().count() >= LEFT - 1 {
             return Err(Held::TooOften);
         }
         let returns =

@@ -66,6 +66,10 @@ pub struct Policy {
     pub burst: u32,
     /// … and one more each such time.
     pub refill: Duration,
+    /// Where staying costs so much more already (a description is gone, say), it may also move with an empty bucket …
+    pub suffers: f64,
+    /// … once it has stayed for so long.
+    pub rest: Duration,
     /// A node that was left is not returned to for so long.
     pub dwell: Duration,
 
@@ -112,6 +116,8 @@ impl Default for Policy {
             look_again: s(15),
             burst: 3,
             refill: s(120),
+            suffers: 0.1,
+            rest: s(20),
             dwell: s(180),
             target: 0.9,
             fill: 0.95,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use gibbon_media::{MediaTime, Priority};
-use gibbon_placement::foresight::{decide::Staying, *};
+use gibbon_placement::foresight::{decide::Staying, pace::Held, *};
 use proptest::prelude::*;
 
 use crate::scene::{IDLE, START, Scene, at, edge};
@@ -12,6 +12,23 @@ const LOOK: Duration = Duration::from_secs(5);
 
 fn any_costs() -> impl Strategy<Value = Costs> {
     proptest::array::uniform10(prop_oneof![0.0..1.0f64, Just(0.0), Just(1.0)]).prop_map(Costs)
+}
+
+#[test]
+fn who_suffers_moves_with_an_empty_bucket_but_not_at_once_and_not_back() {
+    let policy = Policy::default();
+    let mut pace = Pace::default();
+    (0..policy.burst).for_each(|n| pace.moved(edge(n), edge(n + 1), &policy, START));
+    let here = edge(policy.burst);
+    let may = |to: u32, suffers: bool, after: Duration| {
+        pace.may(here, edge(to), suffers, &policy, START + after)
+    };
+    let elsewhere = policy.burst + 1;
+    let soon = policy.rest / 2;
+    assert_eq!(may(elsewhere, true, soon), Err(Held::TooOften), "not at once");
+    assert_eq!(may(elsewhere, true, policy.rest), Ok(()));
+    assert_eq!(may(elsewhere, false, policy.rest), Err(Held::TooOften), "there is no hurry");
+    assert_eq!(may(0, true, policy.rest), Err(Held::JustLeft), "not back");
 }
 
 proptest! {
@@ -43,9 +60,11 @@ proptest! {
         }
         for (n, (from, _)) in moves.iter().enumerate() {
             for (m, (to, _)) in moves.iter().enumerate().skip(n) {
-                let time = to.since(*from).as_secs_f64() / policy.refill.as_secs_f64();
-                let most = f64::from(policy.burst) + time;
-                prop_assert!((m - n + 1) as f64 <= most + 1e-9, "{} moves in {}", m - n + 1, time);
+                let time = to.since(*from);
+                let times = |span: Duration| time.as_secs_f64() / span.as_secs_f64();
+                // Those of the bucket, and those who suffered.
+                let most = f64::from(policy.burst) + times(policy.refill) + times(policy.rest) + 1.0;
+                prop_assert!((m - n + 1) as f64 <= most + 1e-9, "{} in {time:?}", m - n + 1);
             }
         }
     }
