@@ -9,8 +9,8 @@ use gibbon_control::node::Location;
 use gibbon_testbed::{Coverage, Network, drive, media_folder};
 use gibbon_tests::scene::{Scene, Stage, small, watches};
 
-/// A car: it stands in a village and drives about there, then to the next one, 1 km away. It comes into the scene some time before it
-/// leaves, at this point of the track.
+/// A car: it stands in a village and drives about there, then to the next one, 1 km away. It comes into the scene some
+/// time before it leaves, at this point of the track.
 const TRACK: &str = "tracks/around-visnjan-with-car.gpx";
 const FROM: usize = 14;
 const SPEED: f64 = 1.5;

@@ -189,11 +189,7 @@ impl Foresee {
     /// The same for components; where what is measured decides, a move is wanted for as long as the dwell time first.
     pub fn component_policy(&self) -> Policy {
         match self.settings.mode {
-            Mode::Reactive => Policy {
-                trigger: self.settings.dwell,
-                urgent: f64::INFINITY,
-                ..self.policy.clone()
-            },
+            Mode::Reactive => Policy { trigger: self.settings.dwell, ..self.policy.clone() },
             _ => self.policy.clone(),
         }
     }

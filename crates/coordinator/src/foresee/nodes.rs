@@ -345,6 +345,10 @@ impl Carries {
 
     /// What the legs that it has will take, in kbit/s, by what each stream will.
     fn kbps_ahead(&self, node: &NodeId, picture: &Picture<'_>, rates: &Rates) -> [Forecast; K] {
+        // Where bits are not limited, nobody asks.
+        if self.has_kbps <= 0.0 {
+            return flat(self.kbps);
+        }
         let mut watched: BTreeMap<&StreamName, f64> = BTreeMap::new();
         for session in picture.registry.last_report(node).into_iter().flat_map(|r| &r.sessions) {
             *watched.entry(&session.stream).or_default() += session.legs.len() as f64;

@@ -92,8 +92,8 @@ impl Alternative {
 /// Of the alternatives the one that gains most, if it gains enough, when it is time.
 ///
 /// A move must be allowed by the session's pace, gain more than its price, which doubles with each recent move, and
-/// spare a good part of what staying costs; not if it is forced. The *need* is when staying first costs more by the margin; it is acted on when the hand-off, were it
-/// begun at the next look, would come too late.
+/// spare a good part of what staying costs; not if it is forced. The *need* is when staying first costs more by the
+/// margin; it is acted on when the hand-off, were it begun at the next look, would come too late.
 pub fn weigh(
     staying: &Staying,
     alternatives: &[Alternative],
