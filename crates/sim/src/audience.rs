@@ -4,9 +4,9 @@ use std::f64::consts::TAU;
 
 use crate::{
     draw::Draw,
+    placing::REACH_MS,
     programme::{Kind, Programme, Programmes},
     roads::Roads,
-    run::REACH_MS,
     scenario::{FlashCrowd, Scenario, Season},
     world::{CITY_KM, Place, World},
 };

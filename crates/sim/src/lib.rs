@@ -20,6 +20,7 @@ mod crossing;
 mod draw;
 mod happening;
 mod network;
+mod placing;
 mod policy;
 mod programme;
 pub mod report;

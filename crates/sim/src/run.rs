@@ -11,6 +11,7 @@ use crate::{
     cause::ByCause,
     crossing::{Crossings, Fate},
     happening::Happenings,
+    placing::{self, Open},
     policy::{Order, Policy, Report, Seen, View},
     programme::{Programmes, RATE_STEP_S},
     roads::Roads,
@@ -45,8 +46,6 @@ const GIVES_UP_S: f64 = 60.0;
 const STREAM_BYTES: f64 = 150_000.0;
 /// Newcomers look at no edge that is to go within this, in s.
 const LEAVES_SOON_S: u32 = 600;
-/// A newcomer's path is to have so much slack, in ms.
-pub(crate) const REACH_MS: f64 = 60.0;
 /// Intervals of what is drawn over time, in s.
 pub(crate) const INTERVAL_S: u32 = 300;
 
@@ -323,44 +322,15 @@ impl<'a> Run<'a> {
         self.at(leaves_ms, Event::Leaves { session, life });
     }
 
-    /// Of the edges within reach, the nearest with room; where none has, the one with most. Whoever places newcomers knows
-    /// whom it has placed since the last report. Of two legs, the second in
-    /// another domain.
+    /// Whoever places newcomers knows whom it has placed since the last report.
     fn place(&self, arrival: &Arrival) -> Option<[Edge; 2]> {
-        let first = self.nearest_with_room(arrival, None)?;
-        let second =
-            if arrival.diverse { self.nearest_with_room(arrival, Some(first)) } else { None };
-        Some([first, second.unwrap_or(first)])
-    }
-
-    fn nearest_with_room(&self, arrival: &Arrival, apart_from: Option<Edge>) -> Option<Edge> {
-        let world = &self.day.world;
-        let at_s = arrival.at_ms / 1000;
-        let domain = apart_from.map(|edge| world.sites[usize::from(edge)].domain);
-        // The least of these: within reach with room, by distance; within reach, by load; beyond it, by distance.
-        let mut best = ((u8::MAX, f64::INFINITY), None);
-        for edge in world.regions[usize::from(arrival.region)].edges.clone() {
-            let (site, seen) = (&world.sites[usize::from(edge)], &self.seen[usize::from(edge)]);
-            let soon = seen.leaves_s.is_some_and(|at| at < at_s + LEAVES_SOON_S);
-            if !self.stage.edges[usize::from(edge)].up || soon || domain == Some(site.domain) {
-                continue;
-            }
-            let km = world.distance(edge, arrival.place);
-            let slack_ms = self.day.scenario.network.slack(km) - f64::from(seen.penalty_ms);
-            let viewers = self.stage.viewers(edge) + 1.0;
-            let load = self.stage.edges[usize::from(edge)].load;
-            let filled = f64::from(viewers.max(load + 1.0) / site.capacity);
-            let rank = match () {
-                () if viewers > site.capacity => continue,
-                () if slack_ms < REACH_MS => (2, km),
-                () if filled <= self.day.scenario.admit => (0, km),
-                () => (1, filled),
-            };
-            if rank < best.0 {
-                best = (rank, Some(edge));
-            }
-        }
-        best.1
+        let soon = arrival.at_ms / 1000 + LEAVES_SOON_S;
+        placing::place(self.day, arrival, |edge| {
+            let (seen, now) = (&self.seen[usize::from(edge)], &self.stage.edges[usize::from(edge)]);
+            let stays = now.up && seen.leaves_s.is_none_or(|at| at >= soon);
+            let (viewers, load) = (self.stage.viewers(edge), now.load);
+            stays.then_some(Open { viewers, load, penalty_ms: seen.penalty_ms })
+        })
     }
 
     fn take(&mut self, event: Event, at_ms: u32) {

@@ -18,8 +18,8 @@ use gibbon_placement::{
 
 use super::{Order, Policy, Report, View};
 use crate::{
-    audience::Arrival,
-    run::{Day, REACH_MS, REPORTS_S},
+    placing::{self, Open},
+    run::{Day, REPORTS_S},
     stage::{NONE, State},
     world::{Edge, Place},
 };
@@ -245,9 +245,14 @@ impl Gibbon {
             if arrival.at_ms / 1000 > end_s {
                 break;
             }
-            let Some(one) = self.placed(view, arrival, &viewers, None) else { continue };
-            let two = arrival.diverse.then(|| self.placed(view, arrival, &viewers, Some(one)));
-            for edge in [one, two.flatten().unwrap_or(one)] {
+            // As all is now, but for so many viewers.
+            let legs = placing::place(view.day, arrival, |edge| {
+                let (n, seen) = (usize::from(edge), &view.seen[usize::from(edge)]);
+                let (viewers, load) = (viewers[n], view.stage.edges[n].load);
+                let stays = seen.up && seen.leaves_s.is_none();
+                stays.then_some(Open { viewers, load, penalty_ms: seen.penalty_ms })
+            });
+            for edge in legs.into_iter().flatten() {
                 viewers[usize::from(edge)] += 0.5;
                 add(edge, arrival.programme, arrival.at_ms / 1000, 1.0);
                 let leaves_s = arrival.at_ms.saturating_add(arrival.stays_ms) / 1000;
@@ -263,40 +268,6 @@ impl Gibbon {
             }
         }
         known
-    }
-
-    /// Where a newcomer will be placed, were all as it is now but for so many viewers.
-    fn placed(
-        &self,
-        view: &View<'_>,
-        arrival: &Arrival,
-        viewers: &[f32],
-        apart_from: Option<Edge>,
-    ) -> Option<Edge> {
-        let world = &view.day.world;
-        let domain = apart_from.map(|edge| world.sites[usize::from(edge)].domain);
-        let mut best = ((u8::MAX, f64::INFINITY), None);
-        for edge in world.regions[usize::from(arrival.region)].edges.clone() {
-            let n = usize::from(edge);
-            let (site, seen) = (&world.sites[n], &view.seen[n]);
-            if !seen.up || seen.leaves_s.is_some() || domain == Some(site.domain) {
-                continue;
-            }
-            let km = world.distance(edge, arrival.place);
-            let viewers = viewers[n] + 1.0;
-            let load = view.stage.edges[n].load;
-            let filled = f64::from(viewers.max(load + 1.0) / site.capacity);
-            let rank = match () {
-                () if viewers > site.capacity => continue,
-                () if view.slack_by_distance(edge, km) < REACH_MS => (2, km),
-                () if filled <= view.day.scenario.admit => (0, km),
-                () => (1, filled),
-            };
-            if rank < best.0 {
-                best = (rank, Some(edge));
-            }
-        }
-        best.1
     }
 
     /// Sessions that came, went, or are elsewhere now.
