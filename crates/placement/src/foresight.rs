@@ -35,7 +35,7 @@ pub use feed::{Feed, Origin, StreamOutlook};
 pub use horizon::{Costs, K, STEPS};
 pub use index::Index;
 pub use link::Link;
-pub use outlook::{Domain, NodeOutlook};
+pub use outlook::{Domain, NodeOutlook, changes};
 pub use pace::Pace;
 pub use path::{PathEstimate, PathPrior, Sample};
 pub use policy::Policy;

@@ -12,7 +12,7 @@ use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
 use gibbon_placement::{
     assign::WorkerState,
     foresight::{
-        Link, NodeIndex, NodeOutlook, Pace, Policy,
+        Link, NodeIndex, NodeOutlook, Pace, Policy, changes,
         components::{Component, pass},
     },
     predict::Load,
@@ -216,7 +216,7 @@ impl Components {
             picture.leaves_at(&worker.id).filter(|at| !present || *at <= picture.now);
         let busy = worker.busy_cores * outlook.per_leg;
         match self.workers.get(&worker.id).filter(|_| !present) {
-            Some(demand) => outlook.expect(busy, demand, picture.now),
+            Some(demand) => outlook.expect_all(changes(demand, busy, picture.now)),
             None => outlook.expect_flat(busy),
         }
         outlook

@@ -12,7 +12,7 @@ use gibbon_placement::{
 use super::{
     Picture,
     distance::Falls,
-    rates::{Rates, changes, flat},
+    rates::{Rates, ahead, flat},
 };
 use crate::{
     registry::{Expected, FORGET_AFTER, MAX_NODES},
@@ -302,8 +302,8 @@ impl Kept {
     /// Its load at each step, of what will be scarcest then: legs that are here, that come and go, and what they take.
     fn ahead(&self, kbps: [Forecast; K], now: MediaTime) -> [Forecast; K] {
         let carries = self.carries;
-        let legs = changes(&self.crowd, carries.legs, now);
-        let busy = changes(&self.work, carries.busy, now);
+        let legs = ahead(&self.crowd, carries.legs, now);
+        let busy = ahead(&self.work, carries.busy, now);
         std::array::from_fn(|k| {
             let more_kbps = (legs[k].load - carries.legs) * carries.leg_kbps;
             let off_kbps = kbps[k].deviation.hypot(legs[k].deviation * carries.leg_kbps);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use gibbon_media::{Description, MediaTime, NodeId, StreamName};
 use gibbon_placement::{
-    foresight::{K, STEPS},
+    foresight::{K, changes},
     predict::{Forecast, Load},
 };
 
@@ -102,18 +102,17 @@ impl Rates {
     /// What a leg takes at each step, in kbit/s; none: nothing is known of it.
     pub fn leg(&self, stream: &StreamName, now: MediaTime) -> Option<[Forecast; K]> {
         let rate = self.of.get(stream)?;
-        Some(if rate.noted < YOUNG { flat(rate.now) } else { changes(&rate.kbps, rate.now, now) })
+        Some(if rate.noted < YOUNG { flat(rate.now) } else { ahead(&rate.kbps, rate.now, now) })
     }
 }
 
-/// What is `measured` now, and changes as is foreseen; not below nothing.
-pub fn changes(load: &Load, measured: f64, now: MediaTime) -> [Forecast; K] {
-    let said = STEPS.map(|step| load.forecast(now + step));
-    said.map(|forecast| Forecast {
-        load: (measured + forecast.load - said[0].load).max(0.0),
+/// What is `measured` now and changes as `demand` is foreseen to; not below nothing.
+pub fn ahead(demand: &Load, measured: f64, now: MediaTime) -> [Forecast; K] {
+    changes(demand, measured, now).map(|Forecast { load, deviation, period }| Forecast {
+        load: load.max(0.0),
         // Nothing has been compared yet where it is infinite.
-        deviation: if forecast.deviation.is_finite() { forecast.deviation } else { 0.0 },
-        period: forecast.period,
+        deviation: if deviation.is_finite() { deviation } else { 0.0 },
+        period,
     })
 }
 

@@ -117,30 +117,13 @@ impl NodeOutlook {
         self.load = SECONDS.map(at);
     }
 
-    /// Its load is `measured` now, and changes as `demand` does: the load that the node would have if nothing had
-    /// ever been moved for its sake or to it. Thus what was moved away is not foreseen to come back, and a peak that was
-    /// relieved is still seen the next time. `demand` has been updated until now. Where nothing is moved, it is
-    /// the measured load. (Where newcomers take the room of those who were moved away, demand counts both, and runs away:
-    /// there, foresee what each stream takes and how many watch it by themselves, and write their product to `load`.)
-    pub fn expect(&mut self, measured: f64, demand: &Load, now: MediaTime) {
-        let said = STEPS.map(|step| demand.forecast(now + step));
-        let now_said = said[0].load;
-        self.load = std::array::from_fn(|k| Forecast {
-            load: (measured + said[k].load - now_said).max(0.0),
-            // Nothing has been compared yet where it is infinite.
-            deviation: match said[k].deviation {
-                deviation if deviation.is_finite() => ramp(SECONDS[k], deviation),
-                _ => ramp(SECONDS[k], FLAT_DEVIATION),
-            },
-            period: said[k].period,
-        });
-    }
-
     /// Its load is foreseen to be this at each step; deviations are those of forecasts from far ahead.
     pub fn expect_all(&mut self, ahead: [Forecast; K]) {
-        self.load = std::array::from_fn(|k| Forecast {
-            deviation: ramp(SECONDS[k], ahead[k].deviation),
-            ..ahead[k]
+        self.load = std::array::from_fn(|k| {
+            let Forecast { deviation, .. } = ahead[k];
+            // Nothing has been compared yet where it is infinite.
+            let deviation = if deviation.is_finite() { deviation } else { FLAT_DEVIATION };
+            Forecast { deviation: ramp(SECONDS[k], deviation), ..ahead[k] }
         });
     }
 
@@ -255,6 +238,15 @@ impl NodeOutlook {
 /// Loads that are not likely to be exceeded.
 fn cautious(expected: &[(f64, f64); K], policy: &Policy) -> Costs {
     Costs(expected.map(|(mean, off)| mean + policy.caution * off.min(MOST_CAUTION)))
+}
+
+/// What is `measured` now and changes as `demand` is foreseen to, which has been updated until now: what there would be if
+/// nothing had ever been moved. Thus what was moved away is not foreseen to come back, and a peak that was relieved is
+/// still seen the next time. (Where newcomers take the room of those who were moved away, demand counts both, and runs
+/// away: there, foresee what each stream takes and how many watch it by themselves.)
+pub fn changes(demand: &Load, measured: f64, now: MediaTime) -> [Forecast; K] {
+    let said = STEPS.map(|step| demand.forecast(now + step));
+    said.map(|forecast| Forecast { load: measured + forecast.load - said[0].load, ..forecast })
 }
 
 /// A deviation grows with the root of the time ahead.

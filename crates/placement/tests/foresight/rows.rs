@@ -235,7 +235,7 @@ fn m9_a_peak_that_recurs_is_foreseen_by_its_pattern() {
         let mut scene = settled();
         scene.now = at(now);
         scene.nodes.iter_mut().for_each(|node| node.reported = scene.now);
-        scene.nodes[1].expect(0.4, &load, scene.now);
+        scene.nodes[1].expect_all(changes(&load, 0.4, scene.now));
         scene.goes()
     };
     assert_eq!(foresees(0.88), None, "nobody can know");

@@ -87,7 +87,7 @@ fn one_changed_session() {
     (0..20_000).for_each(|n| load.update(at(5 * n), 0.5 + 0.3 * ((n % 360) as f64 / 60.0).sin()));
     println!("one report of load: {:.2} µs", (cpu_ms() - cpu) * 1000.0 / 20_000.0);
     let cpu = cpu_ms();
-    (0..10_000).for_each(|n| scene.nodes[n % 500].expect(0.5, &load, at(100_000)));
+    (0..10_000).for_each(|n| scene.nodes[n % 500].expect_all(changes(&load, 0.5, at(100_000))));
     println!("the outlook of one node: {:.2} µs", (cpu_ms() - cpu) / 10.0);
     assert!(took < 1.0, "{took} ms");
 }

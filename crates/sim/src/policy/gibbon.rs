@@ -11,7 +11,7 @@ use gibbon_placement::{
     foresight,
     foresight::{
         Cause, Domain, Index, K, NodeIndex, NodeOutlook, PathPrior, STEPS, Sample, Session, Shift,
-        StreamIndex, StreamOutlook, Sweep, Whereabouts,
+        StreamIndex, StreamOutlook, Sweep, Whereabouts, changes,
     },
     predict::{Fix, Forecast, Load, Motion},
 };
@@ -155,7 +155,7 @@ impl Gibbon {
             self.ahead[n] = match &self.foreseen {
                 Foreseen::Predicted => {
                     self.rates[n].update(reported, now);
-                    changes(&self.rates[n], now, reported)
+                    ahead(&self.rates[n], now, reported)
                 }
                 Foreseen::Known => STEPS.map(|step| {
                     let then = view.reported_s + step.as_secs() as u32;
@@ -213,7 +213,7 @@ impl Gibbon {
         let filled = f64::from(view.stage.viewers(edge).max(view.seen[n].load));
         let admitted = view.day.scenario.admit * f64::from(view.day.world.sites[n].capacity);
         let room = (admitted - filled).max(0.0);
-        changes(&self.crowds[n], now, reported)
+        ahead(&self.crowds[n], now, reported)
             .map(|(then, deviation)| ((then - now).min(room), deviation))
     }
 
@@ -375,12 +375,11 @@ impl Gibbon {
 }
 
 /// What is `now`, and changes as is predicted; with the deviations of that.
-fn changes(predictor: &Load, now: f64, from: MediaTime) -> [(f64, f64); K] {
-    let said = STEPS.map(|step| predictor.forecast(from + step));
+fn ahead(demand: &Load, now: f64, from: MediaTime) -> [(f64, f64); K] {
+    let ahead = changes(demand, now, from);
     std::array::from_fn(|k| {
-        let deviation =
-            if k == 0 || !said[k].deviation.is_finite() { 0.0 } else { said[k].deviation };
-        (now + said[k].load - said[0].load, deviation)
+        let Forecast { load, deviation, .. } = ahead[k];
+        (load, if k == 0 || !deviation.is_finite() { 0.0 } else { deviation })
     })
 }
 
