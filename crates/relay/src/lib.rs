@@ -1,6 +1,7 @@
 //! Relays: what pulls each description of a stream once from upstream into a cache, however many want it,
 //! and stays with it through the loss and the change of upstreams. Edges and workers pull by it.
 
+mod extent;
 mod help;
 mod network;
 mod peers;

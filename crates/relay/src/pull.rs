@@ -20,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::relay::Relay;
+use crate::{extent::Extent, relay::Relay};
 
 /// Once a subscription has ended, groups still under way have this long to arrive.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -49,6 +49,7 @@ impl Received {
 /// A running copy. Dropping it cancels it.
 pub struct Pull {
     ends: mpsc::Sender<GroupId>,
+    extent: Arc<Extent>,
     task: JoinHandle<Result<(), String>>,
 }
 
@@ -56,13 +57,14 @@ impl Pull {
     /// Begins to copy `subscription` into `relay`'s cache, noting what comes in `received`.
     pub fn start(subscription: Subscription, relay: Arc<Relay>, received: Arc<Received>) -> Self {
         let (ends, wanted_end) = mpsc::channel(1);
-        let task = tokio::spawn(copy(subscription, relay, received, wanted_end));
-        Self { ends, task }
+        let extent = Arc::<Extent>::default();
+        let task = tokio::spawn(copy(subscription, relay, received, extent.clone(), wanted_end));
+        Self { ends, extent, task }
     }
 
-    /// Asks the publisher to stop after `end`.
+    /// Asks the publisher to stop after `end`, or after the group that has begun meanwhile.
     pub async fn end_after(&self, end: GroupId) {
-        let _ = self.ends.send(end).await;
+        let _ = self.ends.send(self.extent.end_after(end)).await;
     }
 
     /// Waits for the end: `Ok` if it was asked for, `Err` with the cause if the upstream is lost.
@@ -85,6 +87,7 @@ async fn copy(
     mut subscription: Subscription,
     relay: Arc<Relay>,
     received: Arc<Received>,
+    extent: Arc<Extent>,
     mut ends: mpsc::Receiver<GroupId>,
 ) -> Result<(), String> {
     let mut groups = JoinSet::new();
@@ -92,7 +95,8 @@ async fn copy(
         tokio::select! {
             event = subscription.next() => match event {
                 Event::Group(group) => {
-                    groups.spawn(copy_group(group, relay.clone(), received.clone()));
+                    let copied = copy_group(group, relay.clone(), received.clone(), extent.clone());
+                    groups.spawn(copied);
                 }
                 Event::Ended => {
                     let drain = async { while groups.join_next().await.is_some() {} };
@@ -109,11 +113,17 @@ async fn copy(
     }
 }
 
-async fn copy_group(mut incoming: IncomingGroup, relay: Arc<Relay>, received: Arc<Received>) {
+async fn copy_group(
+    mut incoming: IncomingGroup,
+    relay: Arc<Relay>,
+    received: Arc<Received>,
+    extent: Arc<Extent>,
+) {
     let GroupStart { header, base, .. } = incoming.start;
-    let group = match relay.tracks.admit(header, base) {
-        Ok(group) => group,
-        Err(why) => return tracing::debug!(group = %header.group, %why, "not cached"),
+    let group = match extent.begin(header.group, || relay.tracks.admit(header, base)) {
+        Some(Ok(group)) => group,
+        Some(Err(why)) => return tracing::debug!(group = %header.group, %why, "not cached"),
+        None => return,
     };
     loop {
         match incoming.next_frame().await {

@@ -605,7 +605,8 @@ async fn change_upstream(
     old_source: &Source,
 ) -> Option<(Pull, Source)> {
     let State::Ready(ready) = relay.state.borrow().clone() else { return None };
-    let boundary = ready.catalog.grid(relay.description).first_not_begun(relay.tracks.live());
+    // What is live has come: its group has begun, even if that was its first frame.
+    let boundary = ready.catalog.grid(relay.description).group_at(relay.tracks.live()).next();
     let is_old = |node: &NodeId| *node == old_source.node.id;
     let (pull, source) = connect(relays, relay, Some(boundary), is_old).await?;
     if source == *old_source {

@@ -18,6 +18,7 @@ use gibbon_net::{
     cache::Tracks,
     endpoint, message,
     publish::{self, Pump},
+    wire::Start,
 };
 use gibbon_relay::{Demand, Network, Peers, Pulling, Relays};
 
@@ -57,8 +58,11 @@ struct Worker {
     address: NodeAddress,
 }
 
+/// How far into the group that it is asked for a worker answers; at once if that is over.
+type Answers = Duration;
+
 impl Worker {
-    fn start(certificates: &Certificates, name: &str, producer: u64) -> Self {
+    fn start(certificates: &Certificates, name: &str, producer: u64, answers: Answers) -> Self {
         let identity = Identity { id: id(name), role: Role::Worker };
         let endpoint =
             Endpoint::node(certificates, &identity, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -73,7 +77,7 @@ impl Worker {
                     endpoint::welcome_node(&connection);
                     let pump = Pump::new(connection.clone(), Arc::default());
                     while let Ok((send, recv)) = connection.accept_bi().await {
-                        tokio::spawn(serve(pump.clone(), tracks.clone(), send, recv));
+                        tokio::spawn(serve(pump.clone(), tracks.clone(), send, recv, answers));
                     }
                 });
             }
@@ -82,9 +86,19 @@ impl Worker {
     }
 }
 
-async fn serve(pump: Pump, tracks: Arc<Tracks>, send: quinn::SendStream, recv: quinn::RecvStream) {
+async fn serve(
+    pump: Pump,
+    tracks: Arc<Tracks>,
+    send: quinn::SendStream,
+    recv: quinn::RecvStream,
+    answers: Answers,
+) {
     let (_, sender, mut receiver) = message::accept(send, recv).await.unwrap();
     let Ok(Some(request)) = publish::request(&mut receiver).await else { return };
+    if let Start::Group { group, .. } = request.start {
+        let at = catalog().grids[0].start_of(group) + answers;
+        tokio::time::sleep(at.since(now())).await;
+    }
     let _ = publish::serve(&pump, sender, receiver, request, &catalog(), tracks).await;
 }
 
@@ -114,10 +128,15 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::answering(Duration::ZERO)
+    }
+
+    /// Its second worker answers so far into the group that it is asked for.
+    fn answering(second: Answers) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::in_folder(folder.path());
-        let workers = [("worker-1", 1), ("worker-2", 2)]
-            .map(|(name, producer)| Worker::start(&certificates, name, producer));
+        let workers = [("worker-1", 1, Duration::ZERO), ("worker-2", 2, second)]
+            .map(|(name, producer, answers)| Worker::start(&certificates, name, producer, answers));
         let identity = Identity { id: id("edge-a"), role: Role::Edge };
         let endpoint =
             Endpoint::node(&certificates, &identity, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -185,6 +204,35 @@ async fn a_relay_follows_the_directory_between_groups_and_misses_none() {
     assert_eq!(seen.len() as u64, last - first + 1, "a group is missing: {seen:?}");
     let changes = seen.values().zip(seen.values().skip(1)).filter(|(a, b)| a != b).count();
     assert_eq!(changes, 2, "{seen:?}");
+}
+
+/// Goes over from the first worker to the second when it has come to this place within a group, and misses none.
+async fn goes_over(scene: &Scene, within: Duration) {
+    scene.name(&[0]);
+    let demand = scene.demand();
+    demand.relay.ready().await.map_err(|why| why.reason).unwrap();
+    let mut seen = BTreeMap::new();
+    until(&demand, 1, &mut seen).await;
+    let (tracks, grid) = (&demand.relay.tracks, catalog().grids[0]);
+    let there = grid.start_of(grid.group_at(tracks.live()).next()) + within;
+    while tracks.live() < there {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    scene.name(&[1]);
+    until(&demand, 2, &mut seen).await;
+    let (first, last) = (seen.keys().next().unwrap().0, seen.keys().last().unwrap().0);
+    assert_eq!(seen.len() as u64, last - first + 1, "a group is missing: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_group_of_which_the_first_frame_has_come_is_left_to_who_began_it() {
+    goes_over(&Scene::new(), Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_group_that_begins_while_the_next_source_is_asked_is_finished_by_the_old_one() {
+    let answers = Duration::from_millis(75);
+    goes_over(&Scene::answering(answers), Duration::from_millis(100)).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub mod seen;
 mod setup;
 mod shaper;
 mod supervisor;
+mod throttle;
 mod usage;
 mod wait;
 
@@ -32,5 +33,6 @@ pub use process::{Around, Process, binary};
 pub use schedule::{CALM, Plan, Step, schedule};
 pub use setup::{Setup, Source, media_folder};
 pub use shaper::{MAX_UNDER_WAY, Shaper};
+pub use throttle::Throttle;
 pub use usage::Usage;
 pub use wait::{WAIT, wait_for};
