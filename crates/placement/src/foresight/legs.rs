@@ -1,6 +1,6 @@
 //! What it costs a session to have its legs on one pair of edges or another.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use gibbon_media::{MediaTime, Placement};
 
@@ -12,7 +12,7 @@ use super::{
     feed::{Feed, StreamOutlook},
     horizon::{Costs, K, SECONDS, STEPS},
     index::Index,
-    outlook::NodeOutlook,
+    outlook::{Domain, NodeOutlook},
     path::PathPrior,
     policy::{Policy, halved},
     session::Session,
@@ -94,6 +94,13 @@ impl<'a> View<'a> {
             })
             .collect();
         ways.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(x.node.cmp(&y.node)));
+        if session.placement == Placement::Diverse {
+            // Two of one domain are no pair: of each, the best is enough.
+            let mut domains = BTreeSet::new();
+            ways.retain(|(_, way)| {
+                self.domain(way.node).is_none_or(|domain| domains.insert(domain))
+            });
+        }
         ways.truncate(self.policy.paired);
         let stays =
             session.edges.into_iter().filter(|edge| ways.iter().all(|(_, w)| w.node != *edge));
@@ -199,9 +206,12 @@ impl<'a> View<'a> {
 
     /// Whether a pair is what the session was placed for.
     fn suits(&self, session: &Session, [a, b]: [NodeIndex; 2]) -> bool {
-        let domain = |node: NodeIndex| self.nodes[node.at()].domain;
-        let apart = a != b && (domain(a).is_none() || domain(a) != domain(b));
+        let apart = a != b && (self.domain(a).is_none() || self.domain(a) != self.domain(b));
         apart || session.placement == Placement::Together
+    }
+
+    fn domain(&self, node: NodeIndex) -> Option<Domain> {
+        self.nodes[node.at()].domain
     }
 
     /// How long a hand-off to these edges takes.
@@ -339,7 +349,7 @@ impl<'a> View<'a> {
             let failure = either(either(a.absent[k], a.domain), a.feed[k]);
             return Misses::of([a.paths[k]; 2], Shared { correlation: 1.0, failure });
         }
-        let domain = |way: &Way| self.nodes[way.node.at()].domain;
+        let domain = |way: &Way| self.domain(way.node);
         let via = |way: &Way| self.feed(session, way.node).via;
         let one_domain = domain(a).is_some() && domain(a) == domain(b);
         let one_feed = via(a).is_some() && via(a) == via(b);

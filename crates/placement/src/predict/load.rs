@@ -240,8 +240,10 @@ impl Load {
         let scored = self.levels.iter().filter(|level| level.plain[0].scored > 0);
         let near = scored.min_by(|a, b| distance(a).abs().total_cmp(&distance(b).abs()));
         let trend = self.trend.ahead(ahead.as_secs_f64() / self.finest.as_secs_f64());
+        // Nothing was right or wrong yet: all stays as it is.
         let Some(level) = near else {
-            return Forecast { load: trend, deviation: f64::INFINITY, period: None };
+            let load = self.trend.level;
+            return Forecast { load, deviation: f64::INFINITY, period: None };
         };
         let [trend_square, same, mean] = level.plain.map(|score| score.square);
         let squares = [trend_square / TREND_CONVINCING.powi(2), same, mean];
@@ -510,6 +512,16 @@ mod tests {
                 let crosses = (0..90).find(half).unwrap_or(90);
                 assert!(crosses.abs_diff(before) <= within, "{period} s: {crosses}, not {before}");
             }
+        }
+    }
+
+    #[test]
+    fn what_begins_with_a_rise_is_not_taken_for_a_trend() {
+        let mut load = Load::begin(START);
+        for second in 0..30 {
+            told(&mut load, second..second + 1, |t| if t < 4.0 { 0.2 * t } else { 0.8 });
+            let forecast = load.forecast(at(second + 30));
+            assert!(forecast.load < 0.9, "{second} s: {forecast:?}");
         }
     }
 

@@ -120,6 +120,20 @@ fn m6_what_the_network_shares_decides_which_edge_is_the_other_one() {
     assert_eq!(with, Some([NodeIndex(0), NodeIndex(3)]));
 }
 
+#[test]
+fn a_leg_leaves_a_bad_path_though_all_edges_around_are_of_the_other_legs_domain() {
+    let mut scene = Scene::new(8);
+    scene.session([NodeIndex(2), NodeIndex(6)]).placement = Placement::Diverse;
+    for (n, node) in scene.nodes.iter_mut().enumerate() {
+        node.domain = Some(Domain(n as u32 / 5));
+    }
+    scene.nodes[7].domain = Some(Domain(2));
+    assert_eq!(scene.goes(), None);
+    scene.measures(6, |_| -100.0);
+    let [zero, one] = scene.goes().unwrap();
+    assert!(zero == NodeIndex(2) && [5, 7].contains(&one.0), "{zero:?} {one:?}");
+}
+
 /// Edge 0 leaves. Edges 1 to 6 are ever further away.
 fn whole() -> Scene {
     let mut scene = Scene::new(7);
