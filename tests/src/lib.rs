@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: runs with a control viewer, and sentences about what a viewer saw.
 
+mod noise;
 mod recording;
 pub mod scene;
 
@@ -16,6 +17,7 @@ use gibbon_mdc::Verdict;
 use gibbon_media::{NodeId, ServiceId, SessionId};
 use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
 
+pub use noise::Pictures;
 pub use recording::Recording;
 
 /// A run whose control viewer was not clean says nothing: the machine was starved.

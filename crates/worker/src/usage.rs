@@ -18,7 +18,7 @@ use crate::segments::Segments;
 /// How often it is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
 /// Measurements that are kept: rates are from the oldest to the newest.
-const KEPT: usize = 7;
+const KEPT: usize = 8;
 
 /// What is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

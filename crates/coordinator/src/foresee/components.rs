@@ -2,10 +2,7 @@
 
 mod grounds;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use gibbon_control::portal::{DecidedBy, Grounds};
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
@@ -28,6 +25,10 @@ use crate::{
 pub const LIMIT: f64 = 0.9;
 /// How long a component's hand-off takes, from its order until its successor runs.
 const LEAD: Duration = Duration::from_secs(10);
+/// It is to move before more than this part of what it makes would come late.
+const MARGIN: f64 = 0.05;
+/// What is measured while a component starts says nothing of what it will take: until then only who must moves.
+const SETTLES: Duration = Duration::from_secs(10);
 /// What an idle component is taken to use at least, in cores: so that a move of it changes something.
 const LEAST_CORES: f64 = 0.01;
 /// What carries one of two replicas alone is missed so much.
@@ -47,11 +48,12 @@ pub struct Components {
     looked: MediaTime,
 }
 
-#[derive(Default)]
 struct Kept {
+    /// When it was first seen to run.
+    since: MediaTime,
     pace: Pace,
     /// Where it would be if nothing had ever been moved for load.
-    home: Option<NodeId>,
+    home: NodeId,
 }
 
 /// A segment that is to move.
@@ -84,8 +86,12 @@ impl Components {
         self.workers.retain(|id, _| workers.iter().any(|worker| worker.id == *id));
         let moved = self.moved(services);
         for worker in workers.iter().filter(|worker| worker.up && worker.cores > 0.0) {
+            // What it takes to start is no part of its past.
+            if !self.workers.contains_key(&worker.id) && self.starts(services, &worker.id, now) {
+                continue;
+            }
             let moved = moved.get(&worker.id).copied().unwrap_or(0.0);
-            let demand = ((worker.busy_cores + moved) / worker.cores).max(0.0);
+            let demand = ((worker.measured_cores + moved) / worker.cores).max(0.0);
             let load = self.workers.entry(worker.id.clone()).or_insert_with(|| Load::begin(now));
             load.update(now, demand);
         }
@@ -96,7 +102,7 @@ impl Components {
         let mut moved: BTreeMap<NodeId, f64> = BTreeMap::new();
         for (root, instance) in roots(services) {
             let kept = self.components.get(&key(instance));
-            let Some(home) = kept.and_then(|kept| kept.home.as_ref()) else { continue };
+            let Some(Kept { home, .. }) = kept else { continue };
             if *home != instance.worker {
                 let cores = cores(services, root);
                 *moved.entry(home.clone()).or_default() += cores;
@@ -119,24 +125,28 @@ impl Components {
     ) -> Vec<Relocation> {
         let now = picture.now;
         let by = if present { DecidedBy::Threshold } else { DecidedBy::Foresight };
-        let policy = Policy { lead: LEAD, ..policy.clone() };
+        let policy = Policy { lead: LEAD, margin: MARGIN, ..policy.clone() };
         self.take_in(workers);
-        let mut outlooks: Vec<_> =
-            self.names.iter().map(|id| self.outlook(picture, workers, id, present)).collect();
-        let all: BTreeSet<_> = roots(services).map(|(_, instance)| key(instance)).collect();
-        self.components.retain(|known, _| all.contains(known));
+        self.follow(services, now);
+        let mut outlooks: Vec<_> = self
+            .names
+            .iter()
+            .map(|id| self.outlook(picture, workers, services, id, present))
+            .collect();
         let (roots, mut components): (Vec<_>, Vec<_>) = roots(services)
             .filter_map(|root| Some((root, self.component(picture, workers, services, root)?)))
-            .filter(|((root, _), component)| {
+            .filter(|((root, instance), component)| {
                 let moves = component.bound_for.is_some() || may(*root);
-                moves && !outlooks[component.at.at()].closed
+                let at = &outlooks[component.at.at()];
+                let settled = at.leaves_at.is_some() || self.has_settled(&key(instance), now);
+                moves && settled && !at.closed
             })
             .unzip();
         let decided = pass(&mut components, &mut outlooks, &policy, now);
         for (component, (_, instance)) in components.iter().zip(&roots) {
-            let kept = self.components.entry(key(instance)).or_default();
-            kept.pace = component.pace.clone();
-            kept.home.get_or_insert_with(|| instance.worker.clone());
+            if let Some(kept) = self.components.get_mut(&key(instance)) {
+                kept.pace = component.pace.clone();
+            }
         }
         let mut relocations = Vec::new();
         for relocation in decided {
@@ -151,6 +161,28 @@ impl Components {
             }
         }
         relocations
+    }
+
+    /// Components that came or went.
+    fn follow(&mut self, services: &Services, now: MediaTime) {
+        let all: BTreeMap<_, _> = roots(services).map(|(_, i)| (key(i), &i.worker)).collect();
+        self.components.retain(|known, _| all.contains_key(known));
+        for (key, worker) in all {
+            let new = || Kept { since: now, pace: Pace::default(), home: worker.clone() };
+            self.components.entry(key).or_insert_with(new);
+        }
+    }
+
+    /// Whether it has run for a while where it is.
+    fn has_settled(&self, key: &Key, now: MediaTime) -> bool {
+        let since = |kept: &Kept| kept.pace.last().unwrap_or(kept.since);
+        self.components.get(key).is_some_and(|kept| now.since(since(kept)) >= SETTLES)
+    }
+
+    /// Whether something has not run for long on a worker.
+    fn starts(&self, services: &Services, worker: &NodeId, now: MediaTime) -> bool {
+        let there = |(_, i): &(_, &Instance)| i.worker == *worker;
+        roots(services).filter(there).any(|(_, i)| !self.has_settled(&key(i), now))
     }
 
     /// A segment as it is weighed.
@@ -198,6 +230,7 @@ impl Components {
         &self,
         picture: &Picture<'_>,
         workers: &[WorkerState],
+        services: &Services,
         id: &NodeId,
         present: bool,
     ) -> NodeOutlook {
@@ -214,10 +247,16 @@ impl Components {
         outlook.per_leg = if worker.cores > 0.0 { 1.0 / worker.cores } else { 0.0 };
         outlook.leaves_at =
             picture.leaves_at(&worker.id).filter(|at| !present || *at <= picture.now);
-        let busy = worker.busy_cores * outlook.per_leg;
+        let busy = worker.measured_cores * outlook.per_leg;
         match self.workers.get(&worker.id).filter(|_| !present) {
             Some(demand) => outlook.expect_all(changes(demand, busy, picture.now)),
             None => outlook.expect_flat(busy),
+        }
+        // What is measured does not show yet what starts.
+        let promised = worker.busy_cores > worker.measured_cores;
+        if promised && self.starts(services, id, picture.now) {
+            let promised = worker.busy_cores * outlook.per_leg;
+            outlook.load.iter_mut().for_each(|at| at.load = at.load.max(promised));
         }
         outlook
     }

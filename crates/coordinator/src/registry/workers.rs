@@ -58,6 +58,7 @@ impl Registry {
                 components: offer.components.clone(),
                 cores: finite(offer.cores),
                 busy_cores: finite(work.busy_cores).max(assigned.cores),
+                measured_cores: finite(work.busy_cores),
                 memory_mib: offer.memory_mib,
                 used_memory_mib: work.memory_mib.max(assigned.memory_mib),
                 position: node.location.map(position),

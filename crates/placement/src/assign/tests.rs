@@ -20,6 +20,7 @@ fn worker(name: &str) -> WorkerState {
         components: ["a", "b", "c"].map(str::to_owned).into(),
         cores: 8.0,
         busy_cores: 0.0,
+        measured_cores: 0.0,
         memory_mib: 8192,
         used_memory_mib: 0,
         position: Some(Position::new(0.0, 0.0)),

@@ -26,8 +26,10 @@ pub struct WorkerState {
     pub components: Vec<String>,
     /// Cores that it may keep busy.
     pub cores: f64,
-    /// Cores that it keeps busy, those promised to what has been assigned to it of late included.
+    /// Cores that it keeps busy, those promised to what has been assigned to it included.
     pub busy_cores: f64,
+    /// The same as it reports, without what is promised.
+    pub measured_cores: f64,
     /// Memory that it may use, in MiB.
     pub memory_mib: u64,
     /// Memory in use, what is promised included, in MiB.
