@@ -164,7 +164,10 @@ impl<'a> View<'a> {
         for k in if moves { &LOOKED_NEAR_AT[..] } else { &LOOKED_NEAR_AT[..1] } {
             let there = session.whereabouts().at(*k, self.now);
             let within = there.map(|there| self.index.nearest(there.position, reach));
-            found.extend(self.nearest_and_idlest(within.unwrap_or_default(), &open));
+            let mut within = within.unwrap_or_default();
+            // Where all around are known to be late, one farther away may not be.
+            within.sort_by_key(|node| self.is_late(session, *node, *k));
+            found.extend(self.nearest_and_idlest(within, &open));
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
         found.retain(|node| node.at() < self.nodes.len());
@@ -180,6 +183,12 @@ impl<'a> View<'a> {
             found.retain(open);
         }
         found
+    }
+
+    /// Whether paths to a node are too long at a step, by their length and what is known of others to it.
+    fn is_late(&self, session: &Session, node: NodeIndex, k: usize) -> bool {
+        let (slack_ms, deviation_ms, _) = self.expected_ms(session, node, k);
+        slack_ms < deviation_ms
     }
 
     /// Of nodes in order of their distance the first that are open, and those of the open with the least load ahead;

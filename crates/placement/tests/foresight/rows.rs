@@ -9,7 +9,7 @@ use gibbon_placement::{
     predict::{Fix, Load, Motion},
 };
 
-use crate::scene::{START, Scene, at, edge, place};
+use crate::scene::{PLAYOUT_MS, START, Scene, at, edge, place};
 
 /// Of edge 1, next to edges 0 and 2, with one session.
 fn settled() -> Scene {
@@ -132,6 +132,17 @@ fn a_leg_leaves_a_bad_path_though_all_edges_around_are_of_the_other_legs_domain(
     scene.measures(6, |_| -100.0);
     let [zero, one] = scene.goes().unwrap();
     assert!(zero == NodeIndex(2) && [5, 7].contains(&one.0), "{zero:?} {one:?}");
+}
+
+#[test]
+fn where_paths_to_all_edges_around_are_bad_it_goes_farther() {
+    let mut scene = Scene::new(16);
+    scene.session(edge(1));
+    let bad = PathPrior { base_ms: PLAYOUT_MS, ..scene.policy.prior };
+    scene.nodes[..14].iter_mut().for_each(|node| node.prior = Some(bad));
+    scene.measures(1, |_| -100.0);
+    let to = scene.goes().unwrap();
+    assert!(to[0].0 >= 14 && to[0] == to[1], "{to:?}");
 }
 
 /// Edge 0 leaves. Edges 1 to 6 are ever further away.
