@@ -94,6 +94,7 @@ fn moved_in_time(outcome: &Outcome, moved: &[Moved]) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "what coding takes differs by machine and by who else runs there: by hand"]
 fn what_a_worker_runs_is_elsewhere_before_its_load_has_climbed_to_its_limit() -> anyhow::Result<()>
 {
     let folder = tempfile::tempdir()?;
