@@ -2,7 +2,10 @@
 
 mod grounds;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gibbon_control::portal::{DecidedBy, Grounds};
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
@@ -84,10 +87,10 @@ impl Components {
         }
         self.noted = now;
         self.workers.retain(|id, _| workers.iter().any(|worker| worker.id == *id));
-        let moved = self.moved(services);
+        let (moved, starting) = (self.moved(services), self.starting(services, now));
         for worker in workers.iter().filter(|worker| worker.up && worker.cores > 0.0) {
             // What it takes to start is no part of its past.
-            if !self.workers.contains_key(&worker.id) && self.starts(services, &worker.id, now) {
+            if !self.workers.contains_key(&worker.id) && starting.contains(&worker.id) {
                 continue;
             }
             let moved = moved.get(&worker.id).copied().unwrap_or(0.0);
@@ -128,11 +131,9 @@ impl Components {
         let policy = Policy { lead: LEAD, margin: MARGIN, ..policy.clone() };
         self.take_in(workers);
         self.follow(services, now);
-        let mut outlooks: Vec<_> = self
-            .names
-            .iter()
-            .map(|id| self.outlook(picture, workers, services, id, present))
-            .collect();
+        let starting = self.starting(services, now);
+        let outlook = |id| self.outlook(picture, workers, &starting, id, present);
+        let mut outlooks: Vec<_> = self.names.iter().map(outlook).collect();
         let (roots, mut components): (Vec<_>, Vec<_>) = roots(services)
             .filter_map(|root| Some((root, self.component(picture, workers, services, root)?)))
             .filter(|((root, instance), component)| {
@@ -179,10 +180,10 @@ impl Components {
         self.components.get(key).is_some_and(|kept| now.since(since(kept)) >= SETTLES)
     }
 
-    /// Whether something has not run for long on a worker.
-    fn starts(&self, services: &Services, worker: &NodeId, now: MediaTime) -> bool {
-        let there = |(_, i): &(_, &Instance)| i.worker == *worker;
-        roots(services).filter(there).any(|(_, i)| !self.has_settled(&key(i), now))
+    /// Workers on which something has not run for long.
+    fn starting<'a>(&self, services: &'a Services, now: MediaTime) -> BTreeSet<&'a NodeId> {
+        let starts = |(_, i): &(_, &Instance)| !self.has_settled(&key(i), now);
+        roots(services).filter(starts).map(|(_, instance)| &instance.worker).collect()
     }
 
     /// A segment as it is weighed.
@@ -230,7 +231,7 @@ impl Components {
         &self,
         picture: &Picture<'_>,
         workers: &[WorkerState],
-        services: &Services,
+        starting: &BTreeSet<&NodeId>,
         id: &NodeId,
         present: bool,
     ) -> NodeOutlook {
@@ -254,7 +255,7 @@ impl Components {
         }
         // What is measured does not show yet what starts.
         let promised = worker.busy_cores > worker.measured_cores;
-        if promised && self.starts(services, id, picture.now) {
+        if promised && starting.contains(id) {
             let promised = worker.busy_cores * outlook.per_leg;
             outlook.load.iter_mut().for_each(|at| at.load = at.load.max(promised));
         }

@@ -166,7 +166,7 @@ impl<'a> View<'a> {
             let within = there.map(|there| self.index.nearest(there.position, reach));
             let mut within = within.unwrap_or_default();
             // Where all around are known to be late, one farther away may not be.
-            within.sort_by_key(|node| self.is_late(session, *node, *k));
+            within.sort_by_cached_key(|node| self.is_late(session, *node, *k));
             found.extend(self.nearest_and_idlest(within, &open));
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
