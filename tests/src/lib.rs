@@ -213,6 +213,13 @@ pub fn never_froze(report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// When a stream began, in µs since the epoch: as its origin keeps it.
+pub fn began_us(network: &Network, stream: &str) -> anyhow::Result<u64> {
+    let file = format!("{}.created", stream.replace('/', "+"));
+    let kept = std::fs::read_to_string(network.folder().join("state").join(file))?;
+    Ok(kept.trim().parse()?)
+}
+
 /// A request for components on `live/bbb` that stay until they are stopped.
 pub fn request(list: &str) -> anyhow::Result<ServiceRequest> {
     Ok(ServiceRequest { keep: true, ..ServiceRequest::new("live/bbb".parse()?, list)? })

@@ -5,6 +5,8 @@ use std::{path::Path, process::Command};
 use anyhow::{Context, ensure};
 use gibbon_testbed::{Network, Player, media_folder};
 
+use crate::began_us;
+
 /// Pictures per second and pictures of the clip `bbb.mp4`, which is looped.
 const RATE: u64 = 24;
 const FRAMES: u64 = 720;
@@ -30,11 +32,10 @@ impl<'a> Recording<'a> {
         let recorded: u64 = packets.parse().with_context(|| format!("{packets:?} packets"))?;
         let frames = player.frames()?;
         let (last, ..) = frames.last().context("nothing was displayed")?;
-        let created = std::fs::read_to_string(network.folder().join("state/live+bbb.created"))?;
-        let created: u64 = created.trim().parse()?;
+        let began_us = began_us(network, "live/bbb")?;
         let frame_at = |time: u64| (time * RATE + 500_000) / 1_000_000;
         // It ends with the last picture displayed.
-        let first = (frame_at(*last) + 1).checked_sub(recorded + frame_at(created));
+        let first = (frame_at(*last) + 1).checked_sub(recorded + frame_at(began_us));
         Ok(Self { player, first: first.context("it begins before the stream")? })
     }
 

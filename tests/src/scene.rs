@@ -111,7 +111,12 @@ pub fn small(edges: &[&str]) -> Setup {
 
 /// A viewer of [`STREAM`], until the scene ends.
 pub fn watches() -> PlayerOptions {
-    PlayerOptions::new(STREAM, LONGEST.as_secs_f64())
+    watches_stream(STREAM)
+}
+
+/// A viewer of another stream, until the scene ends.
+pub fn watches_stream(stream: &str) -> PlayerOptions {
+    PlayerOptions::new(stream, LONGEST.as_secs_f64())
 }
 
 impl<S, A> Scene<S, A>

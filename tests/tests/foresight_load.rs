@@ -7,8 +7,8 @@ use anyhow::ensure;
 use gibbon_handoff::Cause;
 use gibbon_testbed::{Direction, Impairment, Network, Player, PlayerOptions, Setup};
 use gibbon_tests::{
-    Pictures, Run,
-    scene::{Outcome, Scene, Stage},
+    Pictures, Run, began_us,
+    scene::{Outcome, Scene, Stage, watches_stream},
 };
 
 /// A programme that is nearly still, but for the same 8 s of noise in each cycle.
@@ -28,20 +28,16 @@ const THEY_COME: Duration = Duration::from_secs(2 * 32 + 2);
 const AFTER: Duration = Duration::from_secs(3);
 /// Loads are noted as often as it is looked ahead: 64 times in a cycle.
 const LOOKS: [&str; 2] = ["--foresight-period", "500ms"];
-/// Until it is stopped.
-const LONG: f64 = 600.0;
 
 /// Waits until so long after the programme's first second.
 fn wait_until(network: &Network, at: Duration) -> anyhow::Result<()> {
-    let created = network.folder().join("state").join("live+programme.created");
-    let created: u64 = std::fs::read_to_string(created)?.trim().parse()?;
-    let due = UNIX_EPOCH + Duration::from_micros(created) + at;
+    let due = UNIX_EPOCH + Duration::from_micros(began_us(network, PROGRAMME)?) + at;
     std::thread::sleep(due.duration_since(SystemTime::now()).unwrap_or_default());
     Ok(())
 }
 
 fn watches() -> PlayerOptions {
-    PlayerOptions::new(PROGRAMME, LONG).no_decode()
+    watches_stream(PROGRAMME).no_decode()
 }
 
 fn cast(network: &Network) -> anyhow::Result<Vec<Player>> {

@@ -13,8 +13,8 @@ use gibbon_control::{
 };
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, Throttle};
 use gibbon_tests::{
-    Pictures, Run, request, running,
-    scene::{Outcome, Scene, Stage, Way, now_us},
+    Pictures, Run, began_us, request, running,
+    scene::{Outcome, Scene, Stage, Way, now_us, watches_stream},
 };
 
 /// Pictures of which ever more is noise, which takes more and more to decode and to code: over a minute as much as a worker
@@ -28,8 +28,6 @@ const ENDS: Duration = Duration::from_secs(96);
 /// All that the first worker can give. Less than half of it is taken at first.
 const CORES: f64 = 0.185;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Until it is stopped.
-const LONG: f64 = 600.0;
 /// Half of what viewers usually keep, so that what comes late shows.
 const PLAYOUT_MS: u64 = 500;
 
@@ -37,7 +35,7 @@ const PLAYOUT_MS: u64 = 500;
 type Moved = (Way, MoveWhy, u64);
 
 fn watches(stream: &str) -> PlayerOptions {
-    PlayerOptions::new(stream, LONG).at("edge-a").playout_delay(PLAYOUT_MS).no_decode()
+    watches_stream(stream).at("edge-a").playout_delay(PLAYOUT_MS).no_decode()
 }
 
 /// The component begins at the first worker, for the other is kept free until it runs.
@@ -53,9 +51,7 @@ fn cast(network: &Network) -> anyhow::Result<Vec<Player>> {
 /// The load climbs. Says what was moved meanwhile.
 fn climbs(stage: &Stage) -> anyhow::Result<Option<Moved>> {
     let network = &stage.network;
-    let created = network.folder().join("state").join("live+climbs.created");
-    let created: u64 = std::fs::read_to_string(created)?.trim().parse()?;
-    let ends = UNIX_EPOCH + Duration::from_micros(created) + ENDS;
+    let ends = UNIX_EPOCH + Duration::from_micros(began_us(network, STREAM)?) + ENDS;
     let worker = network.node("worker-1")?.id();
     let _throttle = Throttle::new(worker, CORES)?;
     let service = network.portal.services()?.first().context("no service")?.service;

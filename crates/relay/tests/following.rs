@@ -172,6 +172,11 @@ fn whole(demand: &Demand) -> BTreeMap<GroupId, u64> {
     whole.map(|group| (group.header.group, group.header.producer.0)).collect()
 }
 
+fn assert_none_is_missing(seen: &BTreeMap<GroupId, u64>) {
+    let (first, last) = (seen.keys().next().unwrap().0, seen.keys().last().unwrap().0);
+    assert_eq!(seen.len() as u64, last - first + 1, "a group is missing: {seen:?}");
+}
+
 /// Waits until a whole group of `producer` is there; notes all that are on the way.
 async fn until(demand: &Demand, producer: u64, seen: &mut BTreeMap<GroupId, u64>) {
     let wait = async {
@@ -200,8 +205,7 @@ async fn a_relay_follows_the_directory_between_groups_and_misses_none() {
     until(&demand, 2, &mut seen).await;
     scene.name(&[0]);
     until(&demand, 1, &mut seen).await;
-    let (first, last) = (seen.keys().next().unwrap().0, seen.keys().last().unwrap().0);
-    assert_eq!(seen.len() as u64, last - first + 1, "a group is missing: {seen:?}");
+    assert_none_is_missing(&seen);
     let changes = seen.values().zip(seen.values().skip(1)).filter(|(a, b)| a != b).count();
     assert_eq!(changes, 2, "{seen:?}");
 }
@@ -215,13 +219,15 @@ async fn goes_over(scene: &Scene, within: Duration) {
     until(&demand, 1, &mut seen).await;
     let (tracks, grid) = (&demand.relay.tracks, catalog().grids[0]);
     let there = grid.start_of(grid.group_at(tracks.live()).next()) + within;
-    while tracks.live() < there {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let comes = async {
+        while tracks.live() < there {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, comes).await.unwrap();
     scene.name(&[1]);
     until(&demand, 2, &mut seen).await;
-    let (first, last) = (seen.keys().next().unwrap().0, seen.keys().last().unwrap().0);
-    assert_eq!(seen.len() as u64, last - first + 1, "a group is missing: {seen:?}");
+    assert_none_is_missing(&seen);
 }
 
 #[tokio::test]
