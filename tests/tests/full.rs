@@ -7,7 +7,7 @@ use anyhow::ensure;
 use gibbon_control::report::Report;
 use gibbon_media::Priority;
 use gibbon_testbed::{Network, Player, PlayerOptions, Setup, WAIT, wait_for};
-use gibbon_tests::{Run, control, end, gibbonctl, never_froze, node, with_control};
+use gibbon_tests::{Run, control, end, gibbonctl, never_froze, node, went_on, with_control};
 
 /// Legs that the full edge has room for.
 const CAPACITY: usize = 16;
@@ -85,8 +85,11 @@ fn at_capacity_with_half_as_many_again_nobody_is_refused_and_the_lowest_priority
         }
         // Beyond five seconds: what the portal needs to hear of it.
         ensure!(took <= Duration::from_millis(5500), "second hands came back after {took:?}");
+        let (newcomers, first) = ended.split_at(NEWCOMERS);
+        first.iter().try_for_each(never_froze)?;
+        // One may have been brought down before its first picture.
+        newcomers.iter().try_for_each(went_on)?;
         for report in &ended {
-            never_froze(report)?;
             let frames = report.frames;
             ensure!(frames.side == frames.side_chosen, "{}", serde_json::to_string(report)?);
         }

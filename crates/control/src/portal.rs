@@ -125,7 +125,7 @@ pub struct WorkerInfo {
     /// What it offers.
     #[serde(flatten)]
     pub offer: WorkerOffer,
-    /// Cores that it keeps busy.
+    /// Cores that it keeps busy, but for what starts.
     pub busy_cores: f64,
     /// Cores that are busy or promised: what is reckoned with when components are assigned.
     pub reserved_cores: f64,

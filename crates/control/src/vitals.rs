@@ -34,7 +34,7 @@ pub fn processor_times(pids: impl IntoIterator<Item = u32>) -> ProcessorTimes {
 }
 
 /// The cores that processes kept busy from `before` to `now`. One that there was not before has been started meanwhile.
-pub fn busy_cores(before: &ProcessorTimes, now: &ProcessorTimes, between: Duration) -> f64 {
+fn busy_cores(before: &ProcessorTimes, now: &ProcessorTimes, between: Duration) -> f64 {
     let since = |(pid, time): (&u32, &Duration)| {
         time.saturating_sub(before.get(pid).copied().unwrap_or_default())
     };

@@ -147,7 +147,8 @@ pub struct Refused {
 pub struct WorkReport {
     /// The newest order that it has made so.
     pub version: u64,
-    /// Processor cores that it and its segments keep busy, over the last seconds.
+    /// Processor cores that it and its segments keep busy, over the last seconds. What a segment takes to start is left
+    /// out.
     pub busy_cores: f64,
     /// Processor cores that everything on its machine keeps busy, of all that there are.
     pub machine_busy: f64,

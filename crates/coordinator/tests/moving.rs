@@ -20,7 +20,7 @@ use gibbon_coordinator::{
     registry::LOST_AFTER,
     services::{LEAVES_AFTER, LEAVES_WITHIN, RUN_WITHIN},
 };
-use gibbon_media::{InstanceId, ServiceId, StreamName};
+use gibbon_media::{InstanceId, Priority, ServiceId, StreamName};
 use network::{
     SECOND, id, link,
     workers::{Scene, made, request},
@@ -460,11 +460,17 @@ fn a_service_that_is_ended_while_it_moves_leaves_nothing() {
     assert!(scene.network.manager.services().is_empty());
 }
 
-/// The same as `divided`, under a coordinator that looks each second and decides like this.
-fn deciding(mode: Mode) -> (Scene, ServiceId) {
-    let (mut scene, service, _) = divided(CHAIN);
+/// Under a coordinator that looks each second and decides like this.
+fn looking(mut scene: Scene, mode: Mode) -> Scene {
     let settings = Settings { period: SECOND, ..Settings::of(mode) };
     scene.network = scene.network.foreseeing(settings);
+    scene
+}
+
+/// The same as `divided`, looked at like this, with the first worker's load known.
+fn deciding(mode: Mode) -> (Scene, ServiceId) {
+    let (scene, service, _) = divided(CHAIN);
+    let mut scene = looking(scene, mode);
     scene.worker("worker-a").busy = 0.3;
     scene.pass(20 * SECOND);
     assert_eq!(scene.at(service), ["worker-a", "worker-a", "worker-c"]);
@@ -501,6 +507,34 @@ fn m10_a_component_leaves_a_worker_whose_load_climbs_before_it_is_at_its_limit()
     let weighed: Vec<_> = grounds.alternatives.iter().map(|a| a.edges[0].as_str()).collect();
     assert_eq!(weighed, ["worker-b", "worker-a"], "{grounds:?}");
     assert!(grounds.alternatives[0].cost < grounds.alternatives[1].cost, "{grounds:?}");
+}
+
+#[test]
+fn m10_what_starts_does_not_make_a_worker_full_where_others_take_less_than_was_reserved() {
+    let mut scene = looking(Scene::new(1), Mode::Ahead);
+    scene.add_with("worker-a", |offer| offer.cores = 0.5);
+    scene.add_with("worker-b", |offer| offer.cores = 0.5);
+    let busy = |scene: &mut Scene, cores: [f64; 2]| {
+        scene.worker("worker-a").busy = cores[0];
+        scene.worker("worker-b").busy = cores[1];
+        scene.pass(2 * SECOND);
+    };
+    let (mut services, mut refused) = (Vec::new(), false);
+    while !refused {
+        // What is asked for goes to the first, and then there would be room at the other.
+        busy(&mut scene, [0.1, 0.5]);
+        let list = format!("scale height={}", 100 + 2 * services.len());
+        let request = ServiceRequest { priority: Priority::MAX, ..request(&list) };
+        match scene.ask_for(&request) {
+            Ok(service) => services.push(service),
+            Err(_) => refused = true,
+        }
+        busy(&mut scene, [0.1, 0.0]);
+        scene.pass(12 * SECOND);
+    }
+    assert!((2..20).contains(&services.len()), "{} were taken on", services.len());
+    assert_eq!(scene.moves(), []);
+    assert!(services.iter().all(|service| scene.at(*service)[0] == "worker-a"));
 }
 
 #[test]

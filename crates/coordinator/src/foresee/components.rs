@@ -2,10 +2,7 @@
 
 mod grounds;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use gibbon_control::portal::{DecidedBy, Grounds};
 use gibbon_media::{InstanceId, MediaTime, NodeId, Priority, StreamName};
@@ -30,6 +27,8 @@ pub const LIMIT: f64 = 0.9;
 const LEAD: Duration = Duration::from_secs(10);
 /// It is to move before more than this part of what it makes would come late.
 const MARGIN: f64 = 0.05;
+/// A load is more than so many deviations above its forecast in [`MARGIN`] of all cases (normal distribution).
+const CAUTION: f64 = 1.645;
 /// What is measured while a component starts says nothing of what it will take: until then only who must moves.
 const SETTLES: Duration = Duration::from_secs(10);
 /// What an idle component is taken to use at least, in cores: so that a move of it changes something.
@@ -89,8 +88,8 @@ impl Components {
         self.workers.retain(|id, _| workers.iter().any(|worker| worker.id == *id));
         let (moved, starting) = (self.moved(services), self.starting(services, now));
         for worker in workers.iter().filter(|worker| worker.up && worker.cores > 0.0) {
-            // What it takes to start is no part of its past.
-            if !self.workers.contains_key(&worker.id) && starting.contains(&worker.id) {
+            // Its past begins when what it takes is known.
+            if !self.workers.contains_key(&worker.id) && starting.contains_key(&worker.id) {
                 continue;
             }
             let moved = moved.get(&worker.id).copied().unwrap_or(0.0);
@@ -128,7 +127,8 @@ impl Components {
     ) -> Vec<Relocation> {
         let now = picture.now;
         let by = if present { DecidedBy::Threshold } else { DecidedBy::Foresight };
-        let policy = Policy { lead: LEAD, margin: MARGIN, ..policy.clone() };
+        let caution = if present { policy.caution } else { CAUTION };
+        let policy = Policy { lead: LEAD, margin: MARGIN, caution, ..policy.clone() };
         self.take_in(workers);
         self.follow(services, now);
         let starting = self.starting(services, now);
@@ -180,10 +180,15 @@ impl Components {
         self.components.get(key).is_some_and(|kept| now.since(since(kept)) >= SETTLES)
     }
 
-    /// Workers on which something has not run for long.
-    fn starting<'a>(&self, services: &'a Services, now: MediaTime) -> BTreeSet<&'a NodeId> {
-        let starts = |(_, i): &(_, &Instance)| !self.has_settled(&key(i), now);
-        roots(services).filter(starts).map(|(_, instance)| &instance.worker).collect()
+    /// Workers on which something has not run for long, and the cores that it is expected to keep busy.
+    fn starting<'a>(&self, services: &'a Services, now: MediaTime) -> BTreeMap<&'a NodeId, f64> {
+        let mut starting = BTreeMap::new();
+        for (root, instance) in roots(services) {
+            if !self.has_settled(&key(instance), now) {
+                *starting.entry(&instance.worker).or_default() += cores(services, root);
+            }
+        }
+        starting
     }
 
     /// A segment as it is weighed.
@@ -231,7 +236,7 @@ impl Components {
         &self,
         picture: &Picture<'_>,
         workers: &[WorkerState],
-        starting: &BTreeSet<&NodeId>,
+        starting: &BTreeMap<&NodeId, f64>,
         id: &NodeId,
         present: bool,
     ) -> NodeOutlook {
@@ -253,10 +258,10 @@ impl Components {
             Some(demand) => outlook.expect_all(changes(demand, busy, picture.now)),
             None => outlook.expect_flat(busy),
         }
-        // What is measured does not show yet what starts.
-        let promised = worker.busy_cores > worker.measured_cores;
-        if promised && starting.contains(id) {
-            let promised = worker.busy_cores * outlook.per_leg;
+        // What is measured does not show yet what starts; of all else it shows what that takes indeed.
+        if let Some(starting) = starting.get(id) {
+            let promised = worker.busy_cores.min(worker.measured_cores + starting);
+            let promised = promised * outlook.per_leg;
             outlook.load.iter_mut().for_each(|at| at.load = at.load.max(promised));
         }
         outlook

@@ -29,6 +29,10 @@ const MOST_LATENCY_MS: f64 = 500.0;
 const LIKELY_ITS_OWN: f64 = 0.5;
 /// How far ahead of a moving client nearest edges are looked for: the steps at 0 and 20 s.
 const LOOKED_NEAR_AT: [usize; 2] = [0, 5];
+/// So much of what comes from a new edge may miss without the hand-off being rolled back: 3 of 64 frames.
+const PROBATION: f64 = 3.0 / 64.0;
+/// The step by which a hand-off is over: 5 s.
+const ARRIVES: usize = 2;
 
 /// What decisions are made from.
 #[derive(Clone, Copy)]
@@ -81,17 +85,39 @@ pub(super) struct Way {
     feed: [f64; K],
 }
 
+impl Way {
+    /// Whether a hand-off there is likely to pass its probation.
+    fn arrives(&self) -> bool {
+        self.paths[..=ARRIVES].iter().all(|path| path.late() <= PROBATION)
+    }
+}
+
 impl<'a> View<'a> {
     /// The alternatives of a session: pairs of the best candidates.
     pub fn alternatives(&self, session: &Session, count: Count, room: Room) -> Vec<Alternative> {
+        self.pairs(session, count, room, |_| true)
+    }
+
+    /// The same of one that is to relieve its node, but not where its hand-off would be rolled back: it would still be
+    /// there, where another could have left.
+    pub(super) fn relieving(&self, session: &Session, room: Room) -> Vec<Alternative> {
+        self.pairs(session, Count::All, room, Way::arrives)
+    }
+
+    fn pairs(
+        &self,
+        session: &Session,
+        count: Count,
+        room: Room,
+        suits: impl Fn(&Way) -> bool,
+    ) -> Vec<Alternative> {
         let common = self.common_ms(session);
         let mut ways: Vec<(f64, Way)> = self
             .candidates(session, room)
             .into_iter()
-            .map(|node| {
-                let way = self.way(session, node, common, count);
-                (self.pair(session, [&way, &way]).area(), way)
-            })
+            .map(|node| self.way(session, node, common, count))
+            .filter(suits)
+            .map(|way| (self.pair(session, [&way, &way]).area(), way))
             .collect();
         ways.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(x.node.cmp(&y.node)));
         if session.placement == Placement::Diverse {
@@ -166,8 +192,9 @@ impl<'a> View<'a> {
             let within = there.map(|there| self.index.nearest(there.position, reach));
             let mut within = within.unwrap_or_default();
             // Where all around are known to be late, one farther away may not be.
-            within.sort_by_cached_key(|node| self.is_late(session, *node, *k));
-            found.extend(self.nearest_and_idlest(within, &open));
+            let late = |node: &NodeIndex| self.is_late(session, *node, *k);
+            within.sort_by_cached_key(late);
+            found.extend(self.nearest_and_idlest(within, &open, late));
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
         found.retain(|node| node.at() < self.nodes.len());
@@ -191,12 +218,13 @@ impl<'a> View<'a> {
         slack_ms < deviation_ms
     }
 
-    /// Of nodes in order of their distance the first that are open, and those of the open with the least load ahead;
-    /// where none is, the first.
+    /// Of nodes in order of their distance, the late last, the first that are open, and those of the open with the least
+    /// load ahead, late only where no others are: one that was fled from is empty. Where none is open, the first.
     fn nearest_and_idlest(
         &self,
         mut within: Vec<NodeIndex>,
         open: &impl Fn(&NodeIndex) -> bool,
+        late: impl Fn(&NodeIndex) -> bool,
     ) -> Vec<NodeIndex> {
         if within.iter().any(open) {
             within.retain(open);
@@ -207,7 +235,8 @@ impl<'a> View<'a> {
             outlook.highest().map_or(f64::INFINITY, |load| load / outlook.limit)
         };
         if let Some(farther) = within.get_mut(near..) {
-            farther.sort_by(|a, b| load(a).total_cmp(&load(b)).then(a.cmp(b)));
+            let from = farther.partition_point(|node| !late(node));
+            farther[..from].sort_by(|a, b| load(a).total_cmp(&load(b)).then(a.cmp(b)));
         }
         within.truncate(near + least_loaded);
         within
@@ -248,7 +277,7 @@ impl<'a> View<'a> {
             },
             _ => known
                 .iter()
-                .map(|(node, path)| residual(*node, path.level_ms()))
+                .map(|(node, path)| residual(*node, path.forecast()[0].0))
                 .fold(f64::NEG_INFINITY, f64::max),
         }
     }
@@ -275,6 +304,18 @@ impl<'a> View<'a> {
         self.streams[session.stream.at()].feed(node)
     }
 
+    /// By how much paths from a failure domain will have got worse at each step, in ms below zero, as far as one of them
+    /// shows it to a client that stands: what is wrong there is wrong for all its nodes.
+    fn worsens(&self, session: &Session, domain: Option<Domain>) -> [f64; K] {
+        let within = |node: NodeIndex| node.at() < self.nodes.len() && self.domain(node) == domain;
+        let paths = session.paths().iter().filter(|(node, _)| domain.is_some() && within(*node));
+        paths.fold([0.0; K], |worst: [f64; K], (_, path)| {
+            let weight = halved(self.now.since(path.measured_at()), self.policy.path_half_life);
+            let ahead = path.forecast();
+            std::array::from_fn(|k| worst[k].min(weight * (ahead[k].0 - ahead[0].0)))
+        })
+    }
+
     /// What a session is to expect of a node.
     pub(super) fn way(&self, session: &Session, node: NodeIndex, common: f64, count: Count) -> Way {
         let outlook = &self.nodes[node.at()];
@@ -290,9 +331,10 @@ impl<'a> View<'a> {
             (halved(age, self.policy.path_half_life), path.forecast())
         });
         let missed = session.path(node).map_or(0.0, |path| path.missed());
+        let worsens = if moves { [0.0; K] } else { self.worsens(session, outlook.domain) };
         let path = |k: usize| {
             let (expected, spread, _) = by_length[k];
-            let unmeasured = (expected + common, spread);
+            let unmeasured = (expected + common + worsens[k], spread);
             let (slack_ms, deviation_ms) = match &measured {
                 None => unmeasured,
                 Some((weight, ahead)) => {

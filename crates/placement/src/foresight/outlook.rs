@@ -27,7 +27,7 @@ const UNCERTAIN_AFTER: f64 = 16.0;
 /// … to within this.
 const LEAST_DEVIATION: f64 = 0.005;
 /// A larger deviation says that forecasts are bad, and not that loads are high.
-const MOST_CAUTION: f64 = 0.05;
+const MOST_DEVIATION: f64 = 0.05;
 /// Nothing goes to a node that leaves within this time: about what a session lasts.
 const LEAVES_SOON: Duration = Duration::from_secs(900);
 /// Of a load of which nothing but its present value is known.
@@ -163,7 +163,7 @@ impl NodeOutlook {
         let stale = policy.stale_deviation * (1.0 - weight);
         Some(self.load.map(|Forecast { load, deviation, .. }| {
             let mean = (load + self.shift).clamp(0.0, MAX_LOAD);
-            (mean, deviation.clamp(LEAST_DEVIATION, MAX_LOAD).hypot(stale))
+            (mean, deviation.clamp(LEAST_DEVIATION, MOST_DEVIATION).hypot(stale))
         }))
     }
 
@@ -237,7 +237,7 @@ impl NodeOutlook {
 
 /// Loads that are not likely to be exceeded.
 fn cautious(expected: &[(f64, f64); K], policy: &Policy) -> Costs {
-    Costs(expected.map(|(mean, off)| mean + policy.caution * off.min(MOST_CAUTION)))
+    Costs(expected.map(|(mean, off)| mean + policy.caution * off.min(MOST_DEVIATION)))
 }
 
 /// What is `measured` now and changes as `demand` is foreseen to, which has been updated until now: what there would be if

@@ -296,7 +296,11 @@ impl<'a> Sweep<'a> {
         let wanted = |verdict: &Verdict| !matches!(verdict, Verdict::Stay { .. });
         let mut verdict = Verdict::Stay { look_again: self.policy.look_again };
         for room in rooms {
-            let alternatives = view.alternatives(session, count, *room);
+            let alternatives = if picked && leaves_at.is_none() {
+                view.relieving(session, *room)
+            } else {
+                view.alternatives(session, count, *room)
+            };
             verdict = weigh(&staying, &alternatives, session.pace(), self.policy, self.now);
             if wanted(&verdict) {
                 break;

@@ -32,6 +32,19 @@ fn m2_a_provider_reports_that_its_load_climbs() {
 }
 
 #[test]
+fn an_old_report_is_less_sure_that_an_edge_is_not_over_its_limit() {
+    let scene = Scene::new(1);
+    let overload = |seconds: u64| {
+        let mut node = scene.nodes[0].clone();
+        node.expect_flat(0.8);
+        node.commit(0.0, &scene.policy, at(seconds));
+        node.overload(0)
+    };
+    assert!(overload(0) < 0.001, "{}", overload(0));
+    assert!(overload(30) > 0.1, "{}", overload(30));
+}
+
+#[test]
 fn m2_the_location_of_a_module_decides_whether_its_edge_s_trouble_is_its_own() {
     let mut scene = settled();
     scene.nodes[1].leaves_at = Some(at(8));
@@ -143,6 +156,44 @@ fn where_paths_to_all_edges_around_are_bad_it_goes_farther() {
     scene.measures(1, |_| -100.0);
     let to = scene.goes().unwrap();
     assert!(to[0].0 >= 14 && to[0] == to[1], "{to:?}");
+}
+
+#[test]
+fn who_relieves_an_edge_does_not_go_where_it_would_be_rolled_back_however_idle_that_is() {
+    let mut scene = Scene::new(16);
+    (0..400).for_each(|_| scene.session(edge(8)).wake());
+    // From all edges but these a fifth of all groups would come late.
+    let late =
+        |base_ms| Some(PathPrior { base_ms, deviation_ms: 23.0, ..Scene::new(0).policy.prior });
+    for (n, node) in scene.nodes.iter_mut().enumerate() {
+        match n {
+            0 | 1 => node.expect_flat(0.75),
+            8 => node.expect_flat(0.95),
+            _ => node.prior = late(580.0),
+        }
+    }
+    let moves = scene.clone().pass().moves;
+    assert!(!moves.is_empty() && moves.iter().all(|decision| decision.to[0].0 <= 1), "{moves:?}");
+    // From all others a tenth, which is still too much.
+    for n in (0..16).filter(|n| *n != 8) {
+        scene.nodes[n].prior = late(570.0);
+    }
+    assert_eq!(scene.pass().moves, []);
+}
+
+#[test]
+fn what_makes_a_path_ever_worse_is_not_escaped_within_its_failure_domain() {
+    let mut scene = Scene::new(4);
+    scene.session(edge(2));
+    let slower = PathPrior { base_ms: 450.0, ..scene.policy.prior };
+    scene.nodes.iter_mut().for_each(|node| node.prior = Some(slower));
+    // It is 15 ms worse each second: now 200 ms are left, and from the others some 225.
+    scene.measures(2, |second| 200.0 + 15.0 * (59.0 - second).min(30.0));
+    assert!(scene.goes().is_some());
+    scene.nodes.iter_mut().for_each(|node| node.domain = Some(Domain(0)));
+    assert_eq!(scene.goes(), None);
+    scene.nodes[3].domain = Some(Domain(1));
+    assert_eq!(scene.goes(), Some(edge(3)));
 }
 
 /// Edge 0 leaves. Edges 1 to 6 are ever further away.

@@ -82,8 +82,8 @@ fn between_two_workers_there_is_one_encode_and_one_decode() {
     let all = [Medium::Video, Medium::Audio, Medium::Text];
     let between = first.wait(1, |out| out.has_all(Scheme::Plain, &all));
     assert!(between.groups.keys().all(|key| key.0 == Description::Zero));
-    let coded = first.status_of(1).output.passed.pictures;
-    assert!((PICTURES..PICTURES + 5).contains(&coded), "{coded}");
+    let encodes = first.status_of(1).output.passed.pictures;
+    assert!((PICTURES..PICTURES + 5).contains(&encodes), "{encodes}");
 
     let catalog = first.catalog_of(1);
     let mut second = Segment::new(&catalog);
@@ -92,7 +92,9 @@ fn between_two_workers_there_is_one_encode_and_one_decode() {
     second.set(&[gray, specs[2].clone()]);
     second.feed(&as_input(&between));
     let out = second.wait(3, |out| out.has_all(Scheme::Alternating, &all));
-    assert_eq!(second.status_of(2).input.passed.pictures, coded);
+    // Beyond the whole groups some pictures may have been on their way in the first, or may be in the second.
+    let passed_on = between.frames(Description::Zero, Medium::Video).count() as u64;
+    second.wait_for_status(2, |status| status.input.passed.pictures == passed_on);
     let like = filtered(&source.stream().pictures(), "scale=128:72:flags=bicubic,hue=s=0");
     assert_like(&like, &out, 33.0);
     let stamp = |p: &Published| p.group(Description::Zero, Medium::Video, FIRST).unwrap().header;
