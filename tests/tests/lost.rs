@@ -47,19 +47,20 @@ const STEPS: [&str; 12] = [
 fn die_at(network: &Network, step: &str, sessions: &[SessionId]) -> anyhow::Result<()> {
     let failpoint = network.folder().join(FAILPOINT);
     std::fs::write(&failpoint, step)?;
-    let gone = || network.coordinator().ended();
-    for session in sessions {
-        // A coordinator that has lost its store refuses until it has heard of the edges again.
-        wait_for("a hand-off, or the coordinator to be gone", WAIT, || {
-            match network.portal.handoff(*session, &HandoffRequest::default()) {
-                Ok(_) => Ok(Some(())),
-                Err(_) if gone()?.is_some() => Ok(Some(())),
-                Err(why) => Err(why),
+    wait_for("the coordinator to die", WAIT, || {
+        if let Some(status) = network.coordinator().ended()? {
+            return Ok(Some(status));
+        }
+        // Again, where one was rolled back: the machine may be held up for a moment. A coordinator that has lost its store
+        // refuses until it has heard of the edges again.
+        for session in sessions {
+            if network.session(*session)?.handoff.is_none() {
+                network.portal.handoff(*session, &HandoffRequest::default())?;
             }
-        })?;
-    }
-    wait_for("the coordinator to die", WAIT, gone)
-        .with_context(|| format!("hand-offs: {:?}", network.portal.handoffs()))?;
+        }
+        Ok(None)
+    })
+    .with_context(|| format!("hand-offs: {:?}", network.portal.handoffs()))?;
     Ok(std::fs::remove_file(&failpoint)?)
 }
 
