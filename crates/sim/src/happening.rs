@@ -75,6 +75,27 @@ impl Happenings {
         all
     }
 
+    /// Whether an edge is gone at this time, for any reason.
+    pub fn is_absent(&self, edge: Edge, at_s: u32) -> bool {
+        let lasts = |absence: &&Absence| (absence.from_s..absence.till_s).contains(&at_s);
+        self.absences.iter().filter(lasts).any(|absence| absence.edges.contains(&edge))
+    }
+
+    /// What is wrong with the paths to each edge at this time, in ms: the worst of all that is.
+    pub fn penalties(&self, edges: usize, at_s: u32) -> Vec<Option<(f32, Cause)>> {
+        let mut penalties: Vec<Option<(f32, Cause)>> = vec![None; edges];
+        for ramp in &self.ramps {
+            let Some(ms) = ramp.penalty(at_s).map(|ms| ms as f32) else { continue };
+            for edge in &ramp.edges {
+                let worst = &mut penalties[usize::from(*edge)];
+                if worst.is_none_or(|(worst, _)| worst < ms) {
+                    *worst = Some((ms, ramp.cause));
+                }
+            }
+        }
+        penalties
+    }
+
     /// The last regions first: seasons are in the first ones.
     fn maintenance(&mut self, it: &Maintenance, world: &World) {
         for region in world.regions.len() - it.regions..world.regions.len() {
@@ -138,5 +159,31 @@ mod tests {
         let expected =
             [None, Some(0.0), Some(100.0), Some(200.0), Some(200.0), Some(100.0), Some(0.0), None];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn where_two_things_are_wrong_at_once_the_worse_counts_and_both_must_end() {
+        let ramp = |from_s: u32, worst_ms: f64, cause: Cause| Ramp {
+            edges: vec![1],
+            from_s,
+            shape: Degradation { times: 1, ramp_s: 10, holds_s: 80, worst_ms },
+            cause,
+        };
+        let absence = |from_s: u32, till_s: u32, cause: Cause| Absence {
+            edges: vec![1],
+            from_s,
+            till_s,
+            announced_s: None,
+            cause,
+        };
+        let all = Happenings {
+            ramps: vec![ramp(0, 300.0, Cause::Degradation), ramp(50, 100.0, Cause::Breakdown)],
+            absences: vec![absence(0, 50, Cause::Outage), absence(40, 90, Cause::Maintenance)],
+        };
+        let wrong = |at_s: u32| all.penalties(2, at_s)[1];
+        assert_eq!(wrong(70), Some((300.0, Cause::Degradation)));
+        assert_eq!(wrong(120), Some((100.0, Cause::Breakdown)));
+        assert_eq!((wrong(151), all.penalties(2, 70)[0]), (None, None));
+        assert_eq!([39, 50, 89, 90].map(|at| all.is_absent(1, at)), [true, true, true, false]);
     }
 }

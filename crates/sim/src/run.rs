@@ -204,12 +204,9 @@ impl<'a> Run<'a> {
         for edge in 0..self.stage.edges.len() {
             self.stage.edges[edge].other = self.day.other(edge, at_s);
         }
-        for ramp in &self.day.happenings.ramps {
-            let penalty = ramp.penalty(at_s).map(|ms| (ms as f32, ramp.cause));
-            let over = ramp.penalty(at_s.saturating_sub(RATE_STEP_S)).is_some();
-            for edge in ramp.edges.iter().filter(|_| penalty.is_some() || over) {
-                self.stage.set_penalty(*edge, penalty);
-            }
+        let penalties = self.day.happenings.penalties(self.stage.edges.len(), at_s);
+        for (edge, penalty) in penalties.into_iter().enumerate() {
+            self.stage.set_penalty(edge as Edge, penalty);
         }
     }
 
@@ -221,10 +218,10 @@ impl<'a> Run<'a> {
                 self.lose(&absence.edges, absence.cause, at_s * 1000);
             }
             if absence.till_s == at_s {
-                absence
-                    .edges
-                    .iter()
-                    .for_each(|edge| self.stage.edges[usize::from(*edge)].up = true);
+                for edge in &absence.edges {
+                    let up = !day.happenings.is_absent(*edge, at_s);
+                    self.stage.edges[usize::from(*edge)].up = up;
+                }
             }
         }
     }
