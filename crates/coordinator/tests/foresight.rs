@@ -133,7 +133,7 @@ fn m3_slack_is_gone_when_a_client_would_do_without_a_description() {
         moved.map(|(cause, _)| cause)
     };
     assert_eq!(run(Some(1000)), Some(Cause::Network), "with 333 ms left it lets one go");
-    assert_eq!(run(Some(450)), None, "that is at 150 ms");
+    assert_eq!(run(Some(600)), None, "that is at 200 ms");
 }
 
 #[test]

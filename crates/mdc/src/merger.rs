@@ -20,8 +20,8 @@ use crate::{
 /// Groups held beyond those that the playout delay spans.
 const MAX_GROUPS_AHEAD: u32 = 4;
 
-/// For this part of the playout delay after the start, only a picture of full quality begins the show, and not
-/// before both descriptions come: so that the order in which their first bytes happen to arrive does not show.
+/// For this part of the playout delay after the start, only a picture of full quality begins the show:
+/// so that the order in which the descriptions' first bytes happen to arrive does not show.
 const PATIENCE_PER_DELAY: u32 = 4;
 
 /// How a missing picture is made up from the adjacent ones (scheme `temporal`).

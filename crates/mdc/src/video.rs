@@ -82,9 +82,6 @@ pub(crate) struct Video {
     grids: [GroupGrid; 2],
     /// How missing frames are concealed; `None` where the scheme does not.
     conceal: Option<Conceal>,
-    /// The descriptions that there are, and when the first picture of each arrived.
-    descriptions: &'static [Description],
-    arrived: [Option<Duration>; 2],
     chains: Copies<Chain>,
     held_bytes: usize,
     /// The next frame whose deadline is to come.
@@ -100,8 +97,6 @@ impl Video {
             rate: track.rate,
             grids: catalog.grids,
             conceal: (catalog.scheme == Scheme::Temporal).then_some(conceal),
-            descriptions: catalog.scheme.descriptions(),
-            arrived: [None; 2],
             chains: Copies::default(),
             held_bytes: 0,
             next: FrameNumber(0),
@@ -130,7 +125,6 @@ impl Video {
         if group != key.group || (index == 0 && !frame.flags.is_key()) {
             return Admission::Refused;
         }
-        self.arrived[key.description.index()].get_or_insert(now);
         if self.played(&key) {
             return Admission::Late;
         }
@@ -195,15 +189,14 @@ impl Video {
     }
 
     /// Decides the next frame, whose `deadline` has come. `None`: nothing is shown yet. The first
-    /// frame shown is one of full quality, once all descriptions come, or with `any` whatever there is.
+    /// frame shown is one of full quality, or with `any` whatever there is.
     pub fn decide(&mut self, deadline: Duration, any: bool, chosen: bool) -> Option<Shown> {
         let number = self.next;
         let source = self.best(number, deadline);
         let verdict = source.map_or(Verdict::Frozen, Candidate::verdict);
         self.next = FrameNumber(number.0 + 1);
         self.forget_played();
-        let full = verdict == Verdict::Central && self.all_come(deadline);
-        self.started |= full || (any && verdict != Verdict::Frozen);
+        self.started |= verdict == Verdict::Central || (any && verdict == Verdict::Side);
         if !self.started {
             return None;
         }
@@ -211,12 +204,6 @@ impl Video {
         let side_chosen = chosen && verdict == Verdict::Side;
         let time = self.rate.time_of(number);
         Some(Shown { number, time, deadline, verdict, side_chosen, source })
-    }
-
-    /// Whether a picture of each description had arrived by then.
-    fn all_come(&self, by: Duration) -> bool {
-        let came = |at: &Description| self.arrived[at.index()].is_some_and(|at| at <= by);
-        self.descriptions.iter().all(came)
     }
 
     fn forget_played(&mut self) {

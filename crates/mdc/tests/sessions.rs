@@ -173,22 +173,6 @@ fn the_order_in_which_first_bytes_arrive_does_not_show() {
 }
 
 #[test]
-fn the_show_does_not_begin_just_before_a_group_that_comes_with_the_other_description() {
-    let catalog = stream(Scheme::Alternating);
-    for (comes, begins, side) in [(150, 150, 0), (600, 250, 24)] {
-        // Playback begins in the last frame of group 1000; that of group 1001 is in description 1.
-        let mut viewer = Viewer::joins(&catalog, Config::default(), ms(1940));
-        let by = |p: &Parcel| ms(if p.description == Description::One { comes } else { 1 });
-        let deliveries = viewer.send(&programme(&catalog), |p| Some(by(p)));
-        viewer.watch(deliveries, JOINED + 4 * SECOND);
-        let (frames, first) = (viewer.merger.stats().frames, viewer.shown()[0]);
-        assert!(first.deadline >= JOINED + ms(begins), "{first:?}");
-        assert!(first.deadline <= JOINED + ms(begins + 42), "{first:?}");
-        assert!(frames.side <= side && frames.frozen == 0, "{frames:?}");
-    }
-}
-
-#[test]
 fn outputs_come_in_order_of_their_deadlines() {
     let (viewer, _) = watch(&stream(Scheme::Temporal), ON_TIME);
     let deadline = |due: &Due| match due {

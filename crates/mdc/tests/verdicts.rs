@@ -183,14 +183,6 @@ impl Oracle<'_> {
         }
     }
 
-    /// Whether something of each description had arrived.
-    fn all_come(&self, by: Duration) -> bool {
-        let came = |description: &Description| {
-            self.deliveries.iter().any(|(at, p)| *at <= by && p.description == *description)
-        };
-        self.run.scheme.descriptions().iter().all(came)
-    }
-
     /// Every verdict from the first frame shown to the end.
     fn verdicts(&self, deadline_of: impl Fn(MediaTime) -> Duration) -> Vec<(u64, Verdict)> {
         let delay = self.run.config.playout_delay;
@@ -202,8 +194,8 @@ impl Oracle<'_> {
             .take_while(|(_, deadline)| *deadline <= self.run.end());
         all.map(|(n, deadline)| (n, deadline, self.verdict(n, deadline)))
             .skip_while(|(_, deadline, verdict)| match verdict {
-                Verdict::Central if self.all_come(*deadline) => false,
-                Verdict::Central | Verdict::Side => *deadline < JOINED + delay / 4,
+                Verdict::Central => false,
+                Verdict::Side => *deadline < JOINED + delay / 4,
                 Verdict::Frozen => true,
             })
             .map(|(n, _, verdict)| (n, verdict))

@@ -207,9 +207,9 @@ fn a_move_that_would_gain_less_than_its_price_is_not_made() {
     let moves = |cost, pace: &Pace| {
         matches!(weigh(&staying(cost), &better, pace, &policy, START), Verdict::Move(_))
     };
-    let its_price = policy.price / 90.0;
-    assert!(its_price / 2.0 > policy.margin);
-    assert!(moves(its_price * 1.5, &pace) && !moves(its_price / 2.0, &pace));
+    let (worth, not) = (policy.margin * 1.5, policy.margin / 2.0);
+    assert!(moves(worth, &pace) && !moves(not, &pace));
+    assert!(worth * 90.0 < 4.0 * policy.price * 2.0);
     pace.moved(edge(2), edge(0), &policy, START);
     // One recent move has doubled the price.
     assert!(moves(1.0, &pace));
