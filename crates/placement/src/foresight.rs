@@ -29,7 +29,6 @@ pub mod session;
 pub mod sweep;
 pub mod whereabouts;
 pub mod why;
-mod worsening;
 
 pub use decide::{Alternative, Cause, Move, Verdict, weigh};
 pub use feed::{Feed, Origin, StreamOutlook};

@@ -16,7 +16,6 @@ use super::{
     path::PathPrior,
     policy::{Policy, halved},
     session::Session,
-    worsening::Worsening,
 };
 
 /// Round-trip times that slack loses: one way, and what it takes to ask for a lost packet and get it.
@@ -50,8 +49,6 @@ pub struct View<'a> {
     pub index: &'a Index,
     /// The least loaded of all, the least first: for where nothing is within reach, or nobody knows where that is.
     pub least_loaded: &'a [NodeIndex],
-    /// What others see of paths.
-    pub(super) worsening: &'a Worsening,
 }
 
 /// How full an edge may be that is gone to.
@@ -334,11 +331,10 @@ impl<'a> View<'a> {
             (halved(age, self.policy.path_half_life), path.forecast())
         });
         let missed = session.path(node).map_or(0.0, |path| path.missed());
-        let shared = self.worsening.of(node, outlook.domain);
-        let own = if moves { [0.0; K] } else { self.worsens(session, outlook.domain) };
+        let worsens = if moves { [0.0; K] } else { self.worsens(session, outlook.domain) };
         let path = |k: usize| {
             let (expected, spread, _) = by_length[k];
-            let unmeasured = (expected + common + own[k].min(shared[k]), spread);
+            let unmeasured = (expected + common + worsens[k], spread);
             let (slack_ms, deviation_ms) = match &measured {
                 None => unmeasured,
                 Some((weight, ahead)) => {

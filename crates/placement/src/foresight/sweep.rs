@@ -25,7 +25,6 @@ use super::{
     outlook::{NodeOutlook, Relief},
     policy::Policy,
     session::Session,
-    worsening::{Watch, Worsening},
 };
 
 /// Least loaded nodes that are kept at hand: the ends of the list fill up during a sweep.
@@ -111,7 +110,6 @@ pub struct Sweep<'a> {
     streams: &'a [StreamOutlook],
     index: &'a Index,
     least_loaded: Vec<NodeIndex>,
-    worsening: Worsening,
     relief: Vec<Option<Relief>>,
     quiet_nodes: Vec<bool>,
     quiet_streams: Vec<bool>,
@@ -137,7 +135,6 @@ impl<'a> Sweep<'a> {
             streams,
             index,
             least_loaded: Vec::new(),
-            worsening: Worsening::default(),
             relief: Vec::new(),
             quiet_nodes: Vec::new(),
             quiet_streams: streams.iter().map(|stream| stream.quiet(policy)).collect(),
@@ -171,7 +168,6 @@ impl<'a> Sweep<'a> {
             streams: self.streams,
             index: self.index,
             least_loaded: &self.least_loaded,
-            worsening: &self.worsening,
         }
     }
 
@@ -183,14 +179,8 @@ impl<'a> Sweep<'a> {
         let mut plan =
             Plan { moves: Vec::new(), prepared: Vec::new(), waiting: 0, looked_at: 0, weighed: 0 };
         let mut budget = Budget::new(self.policy.concurrent, self.under_way);
-        let mut watch = Watch::default();
-        let mut awake: Vec<_> = sessions
-            .inspect(|(_, session)| {
-                watch.add(session, self.nodes, self.now, self.policy.path_half_life);
-            })
-            .filter_map(|(key, session)| self.awake(key, session))
-            .collect();
-        self.worsening = watch.end();
+        let mut awake: Vec<_> =
+            sessions.filter_map(|(key, session)| self.awake(key, session)).collect();
         plan.looked_at = awake.len();
         let mut reliefs = self.to_relieve(&awake);
         let mut troubled = self.troubled(&mut awake);

@@ -134,34 +134,6 @@ fn m6_what_the_network_shares_decides_which_edge_is_the_other_one() {
 }
 
 #[test]
-fn m6_a_path_that_others_see_get_worse_is_not_taken_though_it_is_good_now() {
-    let mut scene = Scene::new(4);
-    scene.session(edge(1));
-    for _ in 0..4 {
-        scene.session(edge(2));
-    }
-    let slower = PathPrior { base_ms: 450.0, ..scene.policy.prior };
-    scene.nodes.iter_mut().for_each(|node| node.prior = Some(slower));
-    scene.nodes[0].position = Some(place(5.0));
-    scene.nodes[2].position = Some(place(1.1));
-    (scene.nodes[2].domain, scene.nodes[3].domain) = (Some(Domain(2)), Some(Domain(2)));
-    scene.nodes[1].leaves_at = Some(at(8));
-    // As many of those clients see their paths to edge 2 get worse, or as ever.
-    let with = |worse: usize, as_ever: usize| {
-        let [without, with] = told(&scene, |scene| {
-            (1..=worse).for_each(|n| scene.measured_by(n, 2, |second| 900.0 - 12.0 * second));
-            (worse..worse + as_ever).for_each(|n| scene.measured_by(n + 1, 2, |_| 180.0));
-        });
-        assert_eq!(without, Some(edge(2)));
-        with
-    };
-    // What two see alone, or one of three, may be their own.
-    assert_eq!([with(2, 0), with(1, 2)], [Some(edge(2)); 2]);
-    // What most see is expected of the other edge of its failure domain, too.
-    assert_eq!([with(3, 0), with(3, 1)], [Some(edge(0)); 2]);
-}
-
-#[test]
 fn a_leg_leaves_a_bad_path_though_all_edges_around_are_of_the_other_legs_domain() {
     let mut scene = Scene::new(8);
     scene.session([NodeIndex(2), NodeIndex(6)]).placement = Placement::Diverse;

@@ -101,11 +101,6 @@ impl Scene {
 
     /// The client of the first session measures its path from a node each second for a minute, until now.
     pub fn measures(&mut self, node: u32, slack_ms: impl Fn(f64) -> f64) {
-        self.measured_by(0, node, slack_ms);
-    }
-
-    /// The client of a session does so.
-    pub fn measured_by(&mut self, session: usize, node: u32, slack_ms: impl Fn(f64) -> f64) {
         for second in 0..60u32 {
             let noise = f64::from((second * 7919) % 11) - 5.0;
             let sample = Sample {
@@ -114,7 +109,7 @@ impl Scene {
                 deviation_ms: 15.0,
                 missed: 0.0,
             };
-            self.sessions[session].measured(NodeIndex(node), sample).unwrap();
+            self.sessions[0].measured(NodeIndex(node), sample).unwrap();
         }
     }
 }
