@@ -2,6 +2,7 @@
 
 mod noise;
 mod recording;
+mod runs;
 pub mod scene;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
@@ -19,60 +20,7 @@ use gibbon_testbed::{Network, Player, WAIT, binary, wait_for};
 
 pub use noise::Pictures;
 pub use recording::Recording;
-
-/// A run whose control viewer was not clean says nothing: the machine was starved.
-const MAX_VOIDS: usize = 3;
-
-/// How a run went.
-pub enum Run {
-    /// The control viewer was clean, and all that was to be shown was shown.
-    Shown,
-    /// The control viewer was not clean.
-    Void(String),
-}
-
-/// Runs `run`, each time in a fresh folder, until its control viewer was clean. Three voids fail.
-pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow::Result<()> {
-    let mut voids = Vec::new();
-    while voids.len() < MAX_VOIDS {
-        let folder = tempfile::tempdir()?;
-        let result = run(folder.path());
-        if result.is_err() && std::env::var_os("GIBBON_KEEP").is_some() {
-            eprintln!("kept: {}", folder.keep().display());
-        }
-        match result? {
-            Run::Shown => return Ok(()),
-            Run::Void(why) => voids.push(why),
-        }
-    }
-    bail!("{MAX_VOIDS} runs were void: {voids:?}")
-}
-
-/// Waits for the control viewer's report; says why the run is void if it saw anything.
-pub fn control(player: &mut Player) -> anyhow::Result<Option<String>> {
-    let (status, report) = player.finish()?;
-    ensure!(status.success(), "the control player ended with {status}");
-    Ok(saw(&report).map(|what| format!("the control viewer saw {what}")))
-}
-
-/// Waits for the reports of `players`, which play to their end, and of the `still` control viewer. If that
-/// saw nothing, each report must stand up to `check`.
-pub fn judge(
-    still: &mut Player,
-    players: &mut [Player],
-    check: impl Fn(&Report) -> anyhow::Result<()>,
-) -> anyhow::Result<Run> {
-    let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
-    if let Some(why) = control(still)? {
-        return Ok(Run::Void(why));
-    }
-    for (player, (status, report)) in players.iter().zip(&ended) {
-        let name = player.process.name();
-        ensure!(status.success(), "{name} ended with {status}");
-        check(report).with_context(|| name.to_owned())?;
-    }
-    Ok(Run::Shown)
-}
+pub use runs::{Run, control, judge, with_control};
 
 /// Ends a player that plays without end, and reads its report.
 pub fn end(player: &mut Player) -> anyhow::Result<Report> {

@@ -73,11 +73,12 @@ pub struct Scene<S, A> {
 pub struct Stage {
     /// How its coordinator decides.
     pub way: Way,
-    /// The network.
-    pub network: Network,
+    // Before the network: they are dropped in this order.
+    control: Option<Player>,
     /// Its viewers. More may join during the scene.
     pub viewers: Vec<Player>,
-    control: Option<Player>,
+    /// The network.
+    pub network: Network,
 }
 
 /// What became of the scene in one network.

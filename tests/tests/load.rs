@@ -56,8 +56,8 @@ fn load_with_control(
     check: impl Fn(&Loaded) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     with_control(|folder| {
-        let network = Network::start(&folder.join("control"), Setup::bbb(&["edge-a"]))?;
-        let mut still = network.play("still", &PlayerOptions::new("live/bbb", 600.0))?;
+        let network = Network::start(&folder.join("beside"), Setup::bbb(&["edge-a"]))?;
+        let mut still = network.play("control", &PlayerOptions::new("live/bbb", 600.0))?;
         still.playing()?;
         let loaded = load(folder, scenario, more)?;
         if let Some(what) = saw(&end(&mut still)?) {

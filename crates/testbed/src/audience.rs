@@ -45,8 +45,9 @@ pub fn behind(report: &Report) -> Option<String> {
 /// edge if for nothing else.
 #[derive(Debug)]
 pub struct Control {
-    network: Network,
+    // Before its network: they are dropped in this order.
     player: Player,
+    network: Network,
 }
 
 impl Control {
@@ -55,7 +56,7 @@ impl Control {
         let network = Network::start(&folder.join("control"), Setup::bbb(&["edge-z"]))?;
         network.await_history(ORIGIN, HISTORY)?;
         let player = watch(&network, "viewer", PlayerOptions::new(STREAM, 0.0).no_decode())?;
-        Ok(Self { network, player })
+        Ok(Self { player, network })
     }
 
     /// What it saw.

@@ -5,8 +5,12 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 use anyhow::{Context, bail};
 use gibbon_control::report::Report;
 use gibbon_media::{Placement, Priority, SessionId};
+use rustix::process::Signal;
 
 use crate::{Process, WAIT, wait_for};
+
+/// How long a player that is dropped has to write its report.
+const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a player is to do.
 #[derive(Debug, Clone)]
@@ -70,7 +74,7 @@ impl PlayerOptions {
     }
 }
 
-/// A running player.
+/// A running player. Dropped, it leaves its report behind: what it saw counts, whatever becomes of its test.
 #[derive(Debug)]
 pub struct Player {
     /// Its process.
@@ -120,6 +124,14 @@ impl Player {
     /// What it displayed: media time in µs, verdict, hash.
     pub fn frames(&self) -> anyhow::Result<Vec<(u64, String, String)>> {
         read_frames(&self.folder.join("framehash"))
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        if matches!(self.process.ended(), Ok(None)) && self.process.signal(Signal::TERM).is_ok() {
+            let _ = self.process.wait(LEAVES_WITHIN);
+        }
     }
 }
 

@@ -1,0 +1,121 @@
+//! Runs with a control viewer, whom nothing befalls: where he sees anything, the machine was starved.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use gibbon_control::report::Report;
+use gibbon_testbed::Player;
+
+use crate::saw;
+
+/// A run whose control viewer was not clean says nothing: the machine was starved.
+const MAX_VOIDS: usize = 3;
+
+/// How a run went.
+pub enum Run {
+    /// The control viewer was clean, and all that was to be shown was shown.
+    Shown,
+    /// The control viewer was not clean.
+    Void(String),
+}
+
+/// Runs `run`, each time in a fresh folder, until its viewer called `control` was clean. Three voids fail.
+pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow::Result<()> {
+    let mut voids = Vec::new();
+    while voids.len() < MAX_VOIDS {
+        let folder = tempfile::tempdir()?;
+        match run(folder.path()) {
+            Ok(Run::Shown) => return Ok(()),
+            Ok(Run::Void(why)) => voids.push(why),
+            Err(error) => match what_control_saw(folder.path()) {
+                // What a run was cut short by may have been the machine.
+                Some(what) => voids.push(format!("{error:#}; the control viewer saw {what}")),
+                None => {
+                    if std::env::var_os("GIBBON_KEEP").is_some() {
+                        eprintln!("kept: {}", folder.keep().display());
+                    }
+                    return Err(error);
+                }
+            },
+        }
+    }
+    bail!("{MAX_VOIDS} runs were void: {voids:?}")
+}
+
+/// What the control viewer of the network in `folder`, or of one of several in it, reports that it should not have seen.
+fn what_control_saw(folder: &Path) -> Option<String> {
+    let inside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut networks = inside.map(|entry| entry.path()).chain([folder.to_owned()]);
+    networks.find_map(|network| {
+        let report = std::fs::read(network.join("control/report.json")).ok()?;
+        saw(&serde_json::from_slice(&report).ok()?)
+    })
+}
+
+/// Waits for the control viewer's report; says why the run is void if it saw anything.
+pub fn control(player: &mut Player) -> anyhow::Result<Option<String>> {
+    let (status, report) = player.finish()?;
+    ensure!(status.success(), "the control player ended with {status}");
+    Ok(saw(&report).map(|what| format!("the control viewer saw {what}")))
+}
+
+/// Waits for the reports of `players`, which play to their end, and of the `still` control viewer. If that
+/// saw nothing, each report must stand up to `check`.
+pub fn judge(
+    still: &mut Player,
+    players: &mut [Player],
+    check: impl Fn(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<Run> {
+    let ended: Vec<_> = players.iter_mut().map(Player::finish).collect::<Result<_, _>>()?;
+    if let Some(why) = control(still)? {
+        return Ok(Run::Void(why));
+    }
+    for (player, (status, report)) in players.iter().zip(&ended) {
+        let name = player.process.name();
+        ensure!(status.success(), "{name} ended with {status}");
+        check(report).with_context(|| name.to_owned())?;
+    }
+    Ok(Run::Shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that writes what its control viewer saw, and is cut short by an error.
+    fn cut_short(folder: &Path, frozen: u64) -> anyhow::Result<Run> {
+        let report = serde_json::json!({
+            "schema": 1, "stream": "live/bbb", "session": "0000000000000001",
+            "scheme": "alternating", "placement": "together", "session_start_us": 0,
+            "duration_ms": 1000, "startup_ms": 900,
+            "playout_delay_ms": {"initial": 1000, "max": 1000, "final": 1000},
+            "frames": {
+                "expected": 24, "central": 24 - frozen, "side": 0, "side_chosen": 0, "frozen": frozen
+            },
+            "freezes": {"count": 0, "total_ms": 0, "longest_ms": 0},
+            "audio": {"expected_ms": 0, "gap_ms": 0}, "text": {"cues": 0, "missed": 0},
+            "latency_ms": null, "bytes": {"media": 0, "duplicate": 0},
+            "display": {"late": 0, "worst_ms": 0, "failed": 0},
+            "legs": [], "handoffs": [], "recoveries": [], "verdicts": []
+        });
+        std::fs::create_dir_all(folder.join("control"))?;
+        std::fs::write(folder.join("control/report.json"), serde_json::to_vec(&report)?)?;
+        bail!("what was waited for did not come")
+    }
+
+    #[test]
+    fn a_run_that_is_cut_short_is_void_only_if_the_control_viewer_saw_anything() {
+        let mut runs = 0;
+        let shown = with_control(|folder| {
+            runs += 1;
+            if runs == 1 { cut_short(&folder.join("never"), 2) } else { Ok(Run::Shown) }
+        });
+        assert!(shown.is_ok() && runs == 2, "{runs} runs: {shown:?}");
+        let failed = with_control(|folder| cut_short(folder, 0)).unwrap_err();
+        assert!(failed.to_string().contains("did not come"), "{failed}");
+        let starved = with_control(|folder| cut_short(folder, 2)).unwrap_err();
+        assert!(starved.to_string().contains("3 runs were void"), "{starved}");
+        let alone = with_control(|_| bail!("no viewer was there yet")).unwrap_err();
+        assert!(alone.to_string().contains("no viewer"), "{alone}");
+    }
+}
