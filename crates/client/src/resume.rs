@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use gibbon_media::{Catalog, Description, GroupHeader, GroupId, MediaTime, Medium, ProducerId};
+use gibbon_media::{
+    Catalog, Description, GroupHeader, GroupId, MediaTime, Medium, ProducerId, Scheme,
+};
 use gibbon_net::wire::{Resume, Start};
 
 /// Groups of one description that are remembered, the newest: the longest playout delay in the shortest
@@ -89,10 +91,12 @@ impl Arrivals {
         })
     }
 
-    /// How many pictures a group has that is whole, going by the frame rate; none in a stream without.
+    /// How many pictures a group of a description has that is whole, going by the frame rate; none in a stream without.
     pub fn pictures_in_group(&self, description: Description) -> u32 {
         let group: Duration = self.catalog.grid(description).duration();
-        let interval = self.catalog.video.as_ref().map(|video| video.rate.interval());
+        // In `temporal` each description has every other picture.
+        let share = if self.catalog.scheme == Scheme::Temporal { 2 } else { 1 };
+        let interval = self.catalog.video.as_ref().map(|video| share * video.rate.interval());
         let frames = interval.map_or(0, |interval| group.as_micros() / interval.as_micros().max(1));
         u32::try_from(frames).unwrap_or(u32::MAX)
     }
@@ -100,7 +104,7 @@ impl Arrivals {
 
 #[cfg(test)]
 mod tests {
-    use gibbon_media::{AudioTrack, Codec, FrameRate, Scheme, VideoTrack};
+    use gibbon_media::{AudioTrack, Codec, FrameRate, VideoTrack};
 
     use super::*;
 
@@ -124,6 +128,17 @@ mod tests {
 
     fn header(medium: Medium, group: u64, producer: ProducerId) -> GroupHeader {
         GroupHeader { medium, group: GroupId(group), producer, published_us: 0 }
+    }
+
+    #[test]
+    fn in_temporal_each_description_has_every_other_picture() {
+        let alternating = arrivals();
+        let grids = Catalog::grids_of(Scheme::Temporal, SECOND);
+        let temporal = Catalog { scheme: Scheme::Temporal, grids, ..alternating.catalog.clone() };
+        let of = |arrivals: Arrivals| arrivals.pictures_in_group(ONE);
+        assert_eq!(of(alternating), 25);
+        let group = temporal.grid(ONE).duration();
+        assert_eq!(of(Arrivals::new(temporal)), (25.0 * group.as_secs_f64() / 2.0) as u32);
     }
 
     impl Arrivals {

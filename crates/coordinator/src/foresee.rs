@@ -247,6 +247,11 @@ impl Foresee {
         }
     }
 
+    /// Sessions that are not there any more are forgotten.
+    pub fn keep(&mut self, there: impl Fn(SessionId) -> bool) {
+        self.sessions.retain(|id, _| there(*id));
+    }
+
     /// Whether the next pass is due. If so, it is reckoned as done.
     pub fn is_due(&mut self, now: MediaTime) -> bool {
         let due = now.since(self.looked) >= self.policy.period;
@@ -386,7 +391,6 @@ impl Foresee {
 
     /// Sessions come, go, and are elsewhere now.
     fn follow_sessions(&mut self, picture: &Picture<'_>) {
-        self.sessions.retain(|id, _| picture.sessions.get(*id).is_some());
         self.nodes.forget_moved();
         for (id, session) in picture.sessions.iter() {
             let known = self.sessions.entry(id).or_default();

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use gibbon_control::{
     node::{FromNode, NodeReport},
-    portal::{DecidedBy, HandoffOutcome, SessionRequest},
+    portal::{DecidedBy, HandoffOutcome, HandoffRequest, SessionRequest},
     telemetry::{ClientTelemetry, MotionPoint, MotionReport, NodeHealth, PathReport},
 };
-use gibbon_coordinator::foresee::Mode;
+use gibbon_coordinator::{foresee::Mode, telemetry::Source};
 use gibbon_handoff::{Cause, ToEdge};
 use gibbon_media::{MediaTime, Priority, SessionId};
 use gibbon_monitor::{Monitor, testing::Read};
@@ -128,7 +128,7 @@ fn m3_slack_is_gone_when_a_client_would_do_without_a_description() {
     let run = |playout_delay_ms| {
         let (_, moved) = told(80, |live, t| {
             live.client(FIRST).playout_delay_ms = playout_delay_ms;
-            live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, 300.0, 80, t));
+            live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, 330.0, 80, t));
         });
         moved.map(|(cause, _)| cause)
     };
@@ -363,6 +363,52 @@ fn h9_edges_around_a_moving_client_prefetch_ahead_and_those_not_chosen_are_relea
     let page = page(live);
     let bytes = |outcome| page.value("gibbon_prefetched_bytes_total", &[("outcome", outcome)]);
     assert!(bytes("served").unwrap() + bytes("wasted").unwrap() > 0.0);
+}
+
+#[test]
+fn h9_an_edge_that_has_prefetched_keeps_it_where_a_hand_off_that_is_asked_for_goes_there() {
+    let mut live = Live::new(Mode::Ahead);
+    live.add("edge-d", 54.0);
+    live.at_a();
+    live.obeys = false;
+    let (mut prefetched, mut said) = (Vec::new(), None);
+    live.run(380, |live, t| {
+        drives(live, t);
+        live.client(FIRST).slack.retain(|edge, _| *edge == id("edge-a"));
+        for (_, edge, order) in live.network.edge_orders() {
+            if matches!(order, ToEdge::Prefetch { .. }) && said.is_none() {
+                prefetched.push(edge.id);
+            }
+        }
+        let Some(to) = prefetched.last().filter(|_| said.is_none()) else { return };
+        let request = HandoffRequest { to: Some(to.clone()), ..HandoffRequest::default() };
+        live.network.hand_off(FIRST, request).unwrap();
+        said = Some((to.clone(), live.network.edge_orders()));
+    });
+    let (to, said) = said.unwrap();
+    let (there, elsewhere): (Vec<_>, Vec<_>) = said.iter().partition(|(_, edge, _)| edge.id == to);
+    assert!(matches!(there[..], [(_, _, ToEdge::Prefetch { .. })]), "{there:?}");
+    let released = |(_, _, order): &&(_, _, ToEdge)| matches!(order, ToEdge::Release { .. });
+    assert!(elsewhere.iter().all(released), "{elsewhere:?}");
+}
+
+#[test]
+fn where_nothing_is_decided_ahead_who_is_gone_is_forgotten_all_the_same() {
+    let told_of = |live: &Live| {
+        let ages = live.network.manager.telemetry().ages(live.network.now);
+        ages.iter().find(|(source, _)| *source == Source::Client).unwrap().1.sources
+    };
+    for mode in [Mode::Ahead, Mode::Off, Mode::Never] {
+        let mut live = Live::new(mode);
+        let session = live.at_a();
+        live.run(10, |_, _| {});
+        assert_eq!(told_of(&live), 1, "{mode:?}");
+        live.clients.remove(&session);
+        live.network.manager.end_session(live.network.now, session).unwrap();
+        live.run(10, |_, _| {});
+        assert!(live.network.manager.session(session).is_err());
+        assert_eq!(told_of(&live), 0, "{mode:?}");
+    }
 }
 
 /// The page of what the coordinator shows.

@@ -51,6 +51,7 @@ pub struct Sessions {
     /// Legs so far, and how many of them have ended.
     begun: AtomicU64,
     departed: AtomicU64,
+    timers: AtomicU64,
 }
 
 struct Session {
@@ -109,6 +110,7 @@ impl Sessions {
             held: Mutex::default(),
             begun: AtomicU64::new(0),
             departed: AtomicU64::new(0),
+            timers: AtomicU64::new(0),
         })
     }
 

@@ -5,8 +5,15 @@
 #[allow(dead_code)]
 mod network;
 
-use gibbon_control::{node::FromNode, session::ToViewer};
-use gibbon_media::Description::{self, One, Zero};
+use gibbon_control::{
+    node::{FromNode, ToNode},
+    session::ToViewer,
+};
+use gibbon_handoff::{FromEdge, OrderId, Reason, Source, Term, ToEdge};
+use gibbon_media::{
+    Description::{self, One, Zero},
+    HandoffId, SessionId,
+};
 use gibbon_net::wire::RejectCode;
 use network::{Coordinator, Network, Origin, Viewer, id};
 
@@ -86,4 +93,39 @@ async fn a_limit_in_kbps_counts_what_the_descriptions_take() {
     let newcomer = network.viewer(&edge, 2, 5).await;
     newcomer.leg(One).await.unwrap();
     assert_eq!(viewer.hears("let go", let_go).await, One);
+}
+
+#[tokio::test]
+async fn a_second_description_is_fetched_ahead_only_if_both_will_fit() {
+    let network = Network::new();
+    let origin = Origin::start(&network, "studio");
+    let mut coordinator = Coordinator::start(&network);
+    let edge = network.edge(&[&origin], Some(&coordinator), &["--capacity-legs", "3"]).await;
+    let registers = |message| match message {
+        FromNode::Register { node, .. } => Some(node),
+        _ => None,
+    };
+    let node = coordinator.hears("its registration", registers).await;
+    // Each has one hand here, and nothing to spare.
+    let [one, other] = [network.viewer(&edge, 1, 5).await, network.viewer(&edge, 2, 5).await];
+    let _legs = [one.leg(Zero).await.unwrap(), other.leg(Zero).await.unwrap()];
+    let mut answers = Vec::new();
+    for (step, description) in [(1, One), (2, Zero)] {
+        let order = ToEdge::Prefetch {
+            order: OrderId { term: Term(1), step, handoff: HandoffId(1) },
+            session: SessionId(3),
+            stream: "live/test".parse().unwrap(),
+            description,
+            fetch: Source::Origin,
+            first_edge: id("edge-b"),
+        };
+        coordinator.says(ToNode::Edge { edge: node.clone(), session: SessionId(3), order });
+        let answered = |message| match message {
+            FromNode::Edge { answer: FromEdge::Ready { .. }, .. } => Some(None),
+            FromNode::Edge { answer: FromEdge::Refused { reason, .. }, .. } => Some(Some(reason)),
+            _ => None,
+        };
+        answers.push(coordinator.hears("its answer", answered).await);
+    }
+    assert_eq!(answers, [None, Some(Reason::Full)]);
 }

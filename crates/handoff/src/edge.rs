@@ -82,8 +82,8 @@ pub enum Action {
     SetTimer,
 }
 
-/// What one edge keeps of one session. The shell forgets it when it is [empty](Holding::is_empty) and its
-/// timer has run out.
+/// What one edge keeps of one session. The shell forgets it when it is [empty](Holding::is_empty) and no client is
+/// connected: what comes late then is taken for new, and goes with its timer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Holding {
     newest: Option<OrderId>,
@@ -175,7 +175,7 @@ impl Holding {
             return;
         }
         self.newest = Some(order.order());
-        // The timer also bounds how long the newest order is remembered.
+        // Anew with each order: what it asks for is kept for so long.
         out.push(Action::SetTimer);
         match order {
             ToEdge::Prefetch { order, description, fetch, .. } => {

@@ -433,6 +433,7 @@ async fn connect(
         .into_iter()
         .map(|node| Source { node, regular: false })
         .chain(regular.into_iter().map(|node| Source { node, regular: true }));
+    let mut unknown = None;
     for source in sources {
         match open(relays, relay, &source, from).await {
             Ok(pull) => {
@@ -445,13 +446,16 @@ async fn connect(
             Err(SubscribeError::Rejected(why)) => {
                 tracing::warn!(stream = %relay.stream, source = %source.node.id, %why, "refused");
                 if why.code == RejectCode::UnknownStream {
-                    refuse(relay, why);
+                    unknown = Some(why);
                 }
             }
             Err(error) => {
                 tracing::warn!(stream = %relay.stream, source = %source.node.id, %error, "no source");
             }
         }
+    }
+    if let Some(why) = unknown {
+        refuse(relay, why);
     }
     None
 }

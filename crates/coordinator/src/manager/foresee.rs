@@ -47,12 +47,15 @@ impl Manager {
         let acts = !self.looks_on(now);
         let (foresee, picture, _) = self.seen(now);
         foresee.note(&picture);
-        if !(acts && foresee.decides() && foresee.is_due(now)) {
+        if !(acts && foresee.is_due(now)) {
             return Vec::new();
         }
+        self.forget_who_is_gone();
+        if !self.foresee.decides() {
+            return Vec::new();
+        }
+        let (foresee, picture, _) = self.seen(now);
         let foreseen = foresee.pass(&picture);
-        let known = |node: &NodeId| self.registry.address(node).is_some();
-        self.telemetry.keep(known, there_in(&self.sessions));
         let mut out = Vec::new();
         for decided in foreseen.moves {
             out.extend(self.carry_out(now, decided));
@@ -62,9 +65,16 @@ impl Manager {
         }
         let patience = self.foresee.policy().period * PATIENCE;
         for session in self.neighbourhoods.given_up(now, patience, there_in(&self.sessions)) {
-            out.extend(self.leave_neighbourhood(now, session));
+            out.extend(self.leave_neighbourhood(now, session, &[]));
         }
         out
+    }
+
+    /// Also where nothing is decided ahead: clients tell all the same.
+    fn forget_who_is_gone(&mut self) {
+        let Self { registry, telemetry, sessions, foresee, .. } = self;
+        telemetry.keep(|node| registry.address(node).is_some(), there_in(sessions));
+        foresee.keep(there_in(sessions));
     }
 
     /// Who looks ahead, and what at.
@@ -100,7 +110,7 @@ impl Manager {
         };
         self.foresee.begun(now, id, &to, cause);
         let mut out = self.outputs(now, effects);
-        out.extend(self.leave_neighbourhood_for(now, id, &to));
+        out.extend(self.leave_neighbourhood(now, id, &to));
         out
     }
 
@@ -128,13 +138,8 @@ impl Manager {
         out
     }
 
-    /// What was prefetched ahead of a session is not wanted any more.
-    pub(super) fn leave_neighbourhood(&mut self, now: MediaTime, id: SessionId) -> Vec<Output> {
-        self.leave_neighbourhood_for(now, id, &[])
-    }
-
-    /// The same but for the edges that a hand-off goes to.
-    fn leave_neighbourhood_for(
+    /// What was prefetched ahead of a session is not wanted any more, but for the edges that a hand-off goes to.
+    pub(super) fn leave_neighbourhood(
         &mut self,
         now: MediaTime,
         id: SessionId,
@@ -157,7 +162,7 @@ impl Manager {
             self.metrics.prefetched(bytes, used);
             if !serves {
                 tracing::debug!(session = %id, %edge, bytes, used, ?now, "released");
-                // Newer than the orders of a hand-off that has just begun: those are for other edges.
+                // To edges that the hand-off which has just begun does not go to: its first order may have this step.
                 let order = self.order_outside_handoffs();
                 out.extend(self.to_edge(&edge, id, ToEdge::Release { order, session: id }));
             }

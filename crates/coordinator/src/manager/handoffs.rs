@@ -59,9 +59,10 @@ impl Manager {
         }
         let because = why::happened(Cause::Operator, &begun.0.plan().moves[0].from);
         let grounds = Grounds::short(now, DecidedBy::Request, because, answer.why);
+        let to: Vec<_> = answer.moves.into_iter().map(|(_, to)| to).collect();
         let (info, effects) = self.start(now, begun, grounds);
         let mut out = self.outputs(now, effects);
-        out.extend(self.leave_neighbourhood(now, id));
+        out.extend(self.leave_neighbourhood(now, id, &to));
         Ok((info, out))
     }
 

@@ -161,7 +161,8 @@ impl Manager {
             self.hot = hot_edges(&self.hot, &turn.candidates, &leaving);
         }
         let mut out = self.outputs(now, effects);
-        out.extend(self.leave_neighbourhood(now, id));
+        let to: Vec<_> = answer.moves.into_iter().map(|(_, to)| to).collect();
+        out.extend(self.leave_neighbourhood(now, id, &to));
         out
     }
 

@@ -1,7 +1,11 @@
 //! The edge's part in hand-offs. What to do about an event is decided by the pure
 //! [`Holding`](gibbon_handoff::edge::Holding).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use gibbon_handoff::{
     FromEdge, Reason, Source, ToEdge,
@@ -110,7 +114,8 @@ impl Sessions {
                 }
             }
             Action::SetTimer => {
-                entry.timer += 1;
+                // A number of its own among all: one that was armed before the session was forgotten is not taken for it.
+                entry.timer = self.timers.fetch_add(1, Ordering::Relaxed) + 1;
                 let (sessions, timer) = (Arc::downgrade(self), entry.timer);
                 let ttl = holding_ttl(self.relays.group(&entry.stream).unwrap_or(USUAL_GROUP));
                 tokio::spawn(async move {

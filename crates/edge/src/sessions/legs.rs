@@ -109,7 +109,7 @@ impl Sessions {
         }
     }
 
-    /// Whether there would be room for a description of a session that is not here yet.
+    /// Whether there would be room for a description of a session that is not here yet, within a hand-off.
     pub(super) fn has_room(
         &self,
         held: &HashMap<SessionId, Session>,
@@ -118,7 +118,9 @@ impl Sessions {
         kbps: u64,
     ) -> bool {
         let mut here = standings(held, Instant::now());
-        here.retain(|standing| standing.session != session);
+        if let Some(own) = here.iter_mut().find(|standing| standing.session == session) {
+            own.here[description.index()] = Place::Kept(kbps);
+        }
         let decision = admission::decide(self.capacity, &here, session, description, kbps);
         decision != Decision::Refuse
     }

@@ -316,9 +316,6 @@ impl World {
             Armed::Client(timer) => self.client_event(client::Event::Timer(timer)),
             Armed::Edge(edge) => {
                 self.edge_event(edge, None, edge::Event::Expired);
-                if self.edges[edge].holding.is_empty() {
-                    self.edges[edge].holding = Holding::default();
-                }
             }
         }
     }
@@ -530,6 +527,12 @@ impl World {
                 }
                 edge::Action::Drop { .. } => {}
             }
+        }
+        let site = &mut self.edges[edge];
+        if site.holding.is_empty() && !site.connected {
+            // Forgotten, and its timer with it.
+            site.holding = Holding::default();
+            self.timers.remove(&Armed::Edge(edge));
         }
     }
 

@@ -142,6 +142,7 @@ fn look(
         costs: costs(component, here, links, relieves, policy, now),
         leaves_at: here.leaves_within(now),
         picked: false,
+        margin: policy.margin,
     };
     let open = |worker: &NodeOutlook| worker.open(component.weight, policy, now);
     let elsewhere = component.places.iter().filter(|(worker, _)| *worker != component.at);

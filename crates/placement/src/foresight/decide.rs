@@ -17,6 +17,8 @@ pub struct Staying {
     pub leaves_at: Option<MediaTime>,
     /// It has been picked to relieve its node now, because others follow: it is due.
     pub picked: bool,
+    /// By how much more than elsewhere staying must cost.
+    pub margin: f64,
 }
 
 /// Where it might be instead.
@@ -115,7 +117,7 @@ pub fn weigh(
     let best = alternatives.iter().filter(allowed).max_by(|a, b| net(a).total_cmp(&net(b)));
     let stay = Verdict::Stay { look_again: policy.look_again };
     let Some(best) = best else { return stay };
-    let Some(need) = need(staying, best, policy, now) else { return stay };
+    let Some(need) = need(staying, best, now) else { return stay };
     // Where all is as bad everywhere else, moving does not help.
     let helps = gain(best) > policy.helps * staying.costs.area();
     let worth = if forced { gain(best) > 0.0 } else { helps && net(best) > 0.0 };
@@ -134,12 +136,7 @@ pub fn weigh(
 
 /// When staying first costs more by the margin. Where that is because the node goes away, it is when it goes, and not
 /// some time between two steps.
-fn need(
-    staying: &Staying,
-    best: &Alternative,
-    policy: &Policy,
-    now: MediaTime,
-) -> Option<MediaTime> {
-    let crossed = staying.costs.excess(&best.costs).exceeds(policy.margin, now)?;
+fn need(staying: &Staying, best: &Alternative, now: MediaTime) -> Option<MediaTime> {
+    let crossed = staying.costs.excess(&best.costs).exceeds(staying.margin, now)?;
     Some(staying.leaves_at.filter(|at| crossed.contains(at)).unwrap_or(*crossed.start()))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::path::PathPrior;
+use super::{path::PathPrior, session::Session};
 
 /// What foresight goes by. Costs are per second, from 0 (all is well) to 1 (nothing is shown); gains and prices are
 /// such costs over time: seconds without a picture.
@@ -47,6 +47,9 @@ pub struct Policy {
     pub helps: f64,
     /// A session of which staying costs less than this at every step is calm.
     pub calm: f64,
+    /// Of a session that is seen to get worse where it is, this part of `margin` and of `calm` is enough: it is not by
+    /// chance.
+    pub worsening: f64,
     /// For how long a move must have been wanted; not where the session's node leaves or is overloaded.
     pub trigger: Duration,
     /// Where staying costs so much more already, nothing has to be wanted for long.
@@ -109,6 +112,7 @@ impl Default for Policy {
             price: 0.1,
             helps: 0.1,
             calm: 0.0005,
+            worsening: 0.1,
             trigger: s(2),
             lead: s(5),
             cold: s(1),
@@ -134,6 +138,11 @@ impl Policy {
     /// The weight of what was said so long ago: 1 of what is new, 0 of what is forgotten.
     pub fn weight(&self, age: Duration) -> f64 {
         if age > self.forgotten { 0.0 } else { halved(age, self.half_life) }
+    }
+
+    /// What part of `margin` and of `calm` is enough for a session.
+    pub(super) fn enough(&self, session: &Session) -> f64 {
+        if session.worsens() { self.worsening } else { 1.0 }
     }
 }
 

@@ -235,7 +235,8 @@ impl<'a> Sweep<'a> {
     fn troubled<Key>(&self, awake: &mut [Awake<'_, Key>]) -> Vec<usize> {
         let mut troubled = Vec::new();
         for (n, Awake { session, .. }) in awake.iter_mut().enumerate().filter(|(_, one)| one.own) {
-            if self.view().suffers(session, Count::Own) > self.policy.calm {
+            let calm = self.policy.calm * self.policy.enough(session);
+            if self.view().suffers(session, Count::Own) > calm {
                 troubled.push(n);
                 continue;
             }
@@ -287,7 +288,8 @@ impl<'a> Sweep<'a> {
         let view = self.view();
         let leaves_at = self.leaves_at(session).filter(|_| count == Count::All);
         let costs = view.staying(session, count);
-        let staying = Staying { at: session.edges, costs, leaves_at, picked };
+        let margin = self.policy.margin * self.policy.enough(session);
+        let staying = Staying { at: session.edges, costs, leaves_at, picked, margin };
         let rooms: &[Room] = match room {
             _ if leaves_at.is_some() => &[Room::Any],
             Room::Limit => &[Room::Target, Room::Limit],
