@@ -1,6 +1,9 @@
 //! Runs with a control viewer, whom nothing befalls: where he sees anything, the machine was starved.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail, ensure};
 use gibbon_control::report::Report;
@@ -10,6 +13,11 @@ use crate::saw;
 
 /// A run whose control viewer was not clean says nothing: the machine was starved.
 const MAX_VOIDS: usize = 3;
+/// The machine is calm when so many such looks in a row were not much longer than they should be.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const CALM_LOOKS: u32 = 300;
+/// Thereafter it is tried all the same.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a run went.
 pub enum Run {
@@ -23,6 +31,9 @@ pub enum Run {
 pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow::Result<()> {
     let mut voids = Vec::new();
     while voids.len() < MAX_VOIDS {
+        if !voids.is_empty() {
+            recover();
+        }
         let folder = tempfile::tempdir()?;
         match run(folder.path()) {
             Ok(Run::Shown) => return Ok(()),
@@ -40,6 +51,17 @@ pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow
         }
     }
     bail!("{MAX_VOIDS} runs were void: {voids:?}")
+}
+
+/// Waits until the machine has been calm for a while, at most a minute: what starves one run starves the next.
+fn recover() {
+    let begun = Instant::now();
+    let mut calm = 0;
+    while calm < CALM_LOOKS && begun.elapsed() < RECOVERS_WITHIN {
+        let look = Instant::now();
+        std::thread::sleep(LOOK_EVERY);
+        calm = if look.elapsed() < 3 * LOOK_EVERY { calm + 1 } else { 0 };
+    }
 }
 
 /// What the control viewer of the network in `folder`, or of one of several in it, reports that it should not have seen.

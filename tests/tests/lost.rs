@@ -7,7 +7,7 @@ use gibbon_control::portal::{HandoffRequest, SessionInfo};
 use gibbon_media::{NodeId, Placement, SessionId};
 use gibbon_testbed::{Direction, Network, Player, PlayerOptions, Setup, WAIT, Whose, wait_for};
 use gibbon_tests::{
-    Run, apart, control, end, judge, legs, never_froze, node, saw, saw_nothing, with_control,
+    Run, apart, control, end, judge, legs, never_froze, node, saw, saw_nothing, scene, with_control,
 };
 
 const EDGES: [&str; 4] = ["edge-a", "edge-b", "edge-c", "edge-z"];
@@ -67,14 +67,15 @@ fn die_at(network: &Network, step: &str, sessions: &[SessionId]) -> anyhow::Resu
 #[test]
 fn the_coordinator_dies_at_every_step_of_a_hand_off_and_its_store_with_it() -> anyhow::Result<()> {
     with_control(|folder| {
-        let mut setup = setup();
+        // Small pictures: it takes long, and goes beside another test.
+        let mut setup = scene::small(&EDGES).domains(&EDGES);
         let failpoint = folder.join(FAILPOINT).display().to_string();
         setup.coordinator_environment = vec![("GIBBON_FAILPOINT".into(), failpoint)];
         let network = Network::start(folder, setup)?;
-        let mut still = network.play("control", &plays(900.0).at("edge-z"))?;
+        let mut still = network.play("control", &scene::watches().at("edge-z"))?;
         let mut players = [
-            network.play("together", &plays(900.0).at("edge-a"))?,
-            network.play("diverse", &diverse(900.0))?,
+            network.play("together", &scene::watches().at("edge-a"))?,
+            network.play("diverse", &scene::watches().placement(Placement::Diverse))?,
         ];
         players.iter_mut().try_for_each(Player::playing)?;
         let sessions: Vec<_> = players.iter().map(Player::session).collect::<Result<_, _>>()?;

@@ -61,7 +61,7 @@ const TICK: Duration = Duration::from_millis(20);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// At the start of a session an edge may have to fetch the stream from afar: the first legs get longer.
 const FIRST_LEGS_WITHIN: Duration = Duration::from_secs(6);
-/// Edges remembered beyond the standbys of the grant, these included.
+/// Edges remembered, the standbys of the grant among them.
 const MAX_KNOWN: usize = 8;
 /// Events taken at once before deadlines are looked at again.
 const MAX_BATCH: usize = 256;

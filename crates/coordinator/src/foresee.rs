@@ -46,7 +46,7 @@ const LEADS: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Durat
 const LEAD_MARGIN: f64 = 1.5;
 /// How much the newest hand-off counts in that.
 const LEAD_SHARE: f64 = 0.2;
-/// Moving clients have prefetch sent ahead of them where the need is so much closer than a hand-off takes.
+/// Moving clients have prefetch sent ahead of them where the need is no further off than a hand-off takes and so much.
 const PREPARED_WITHIN: Duration = Duration::from_secs(15);
 
 /// How the coordinator decides what nobody asked for.
@@ -157,7 +157,7 @@ impl Foresee {
     /// Nothing is known yet.
     pub fn new(settings: Settings) -> Self {
         let period = settings.period.clamp(*PERIODS.start(), *PERIODS.end());
-        let policy = Policy { period, least_loaded: 4, ..Policy::default() };
+        let policy = Policy { period, ..Policy::default() };
         let policy = match settings.mode {
             // Each look stands by itself: for how long it was bad is counted here.
             Mode::Reactive => Policy { trigger: Duration::ZERO, urgent: f64::INFINITY, ..policy },

@@ -13,8 +13,8 @@
 //! 1. somebody asks for it (`Manager::request_handoff`); or `Manager::foresee` finds that it will be needed; or
 //!    [`upkeep::Scene::need`] finds in a turn of `Manager::keep_up`, when something has happened that was not foreseen,
 //!    that legs should move. Why is kept with it ([`why::Grounds`]);
-//! 2. [`choose::Question::answer`] says where to, and `Manager::start` hands the plan to
-//!    [`handoffs::Handoffs::start`];
+//! 2. [`choose::Question::answer`] says where to, unless foresight has said so already (`Manager::carry_out`), and
+//!    `Manager::start` hands the plan to [`handoffs::Handoffs::start`];
 //! 3. the executor of `gibbon_handoff` leads it. What edges and clients answer (`Manager::node_says`), and timers
 //!    that are due (`Manager::handle_time`), are told to it by [`handoffs::Handoffs::handle`]; what it wants done
 //!    becomes a [`handoffs::Effect`], and by `Manager::output` what is sent;

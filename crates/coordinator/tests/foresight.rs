@@ -128,7 +128,7 @@ fn m3_slack_is_gone_when_a_client_would_do_without_a_description() {
     let run = |playout_delay_ms| {
         let (_, moved) = told(80, |live, t| {
             live.client(FIRST).playout_delay_ms = playout_delay_ms;
-            live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, 330.0, 80, t));
+            live.client(FIRST).slack.insert(id("edge-a"), ramp(800.0, 300.0, 80, t));
         });
         moved.map(|(cause, _)| cause)
     };

@@ -19,7 +19,7 @@ pub enum Event {
     Fetched {
         /// Which.
         description: Description,
-        /// The first group that is held whole or will be received from its beginning.
+        /// The first group that will be received from its beginning and has not begun.
         group: GroupId,
     },
     /// It cannot be.

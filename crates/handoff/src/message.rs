@@ -65,7 +65,7 @@ pub enum FromEdge {
         order: OrderId,
         /// Which description.
         description: Description,
-        /// The first group it holds whole, or will receive from its beginning.
+        /// The first group that it will receive from its beginning and that has not begun.
         group: GroupId,
     },
     /// Its regular upstream carries a description: nothing depends on the first edge any more.

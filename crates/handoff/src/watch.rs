@@ -124,7 +124,7 @@ impl LegWatch {
         self.losses <<= 1;
     }
 
-    /// A frame will not arrive: its group was reset, or its deadline has passed.
+    /// A frame will not arrive: its group broke off.
     pub fn lost(&mut self) {
         self.in_time_run = 0;
         self.losses = self.losses << 1 | 1;

@@ -10,7 +10,8 @@
 //!
 //! Begin to read at [`sweep`]. Nodes and streams are named by their places in the tables that a sweep is given; the
 //! caller keeps names and places together. Time comes in from outside, nothing is kept behind the caller's back, and
-//! the same input gives the same output.
+//! the same input gives the same output. [`Plan`], [`Move`] and [`Cause`] are decisions; those of `gibbon_handoff` carry
+//! them out.
 
 pub mod budget;
 pub mod components;

@@ -19,7 +19,7 @@ use crate::{
 const SEEK_AFTER: Duration = Duration::from_millis(300);
 /// Another edge has this long to answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
-/// When no edge could help, they are asked again after this.
+/// When no edge could help, they are asked again after this and another [`SEEK_AFTER`].
 const SEEK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// It is looked this often whether help is still needed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

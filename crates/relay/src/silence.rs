@@ -70,7 +70,7 @@ impl Silence {
         }
     }
 
-    /// Waits until nothing has come for `limit`, counted from now on if nothing has come at all.
+    /// Waits until nothing has come for `limit`, counted from now on at the earliest.
     pub async fn lasts(&self, limit: Duration) {
         let begun = Instant::now();
         loop {

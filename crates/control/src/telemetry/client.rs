@@ -65,7 +65,7 @@ pub struct PathReport {
     /// The edge.
     #[schema(value_type = String)]
     pub edge: NodeId,
-    /// Smoothed round-trip time by the client's measure, in ms.
+    /// Mean round-trip time since the last report, by the client's measure, in ms; where nothing was measured, as before.
     #[serde(deserialize_with = "figure")]
     pub rtt_ms: f64,
     /// Share of packets lost on the way to the client, by the edge's account, 0 to 1.

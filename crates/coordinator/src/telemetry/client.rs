@@ -131,8 +131,7 @@ impl Said {
                 return Ok(own);
             }
         }
-        let estimated =
-            self.motion.as_ref().map(|motion| Whereabouts::of_motion(motion, now, false));
+        let estimated = self.motion.as_ref().map(|motion| Whereabouts::of_motion(motion, now));
         Ok(Whereabouts::choose(self.own.clone(), estimated.unwrap_or_default(), now))
     }
 

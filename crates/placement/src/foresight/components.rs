@@ -76,8 +76,8 @@ pub fn costs(
 
 /// Which components are to move now. `workers` have been told what to expect.
 ///
-/// Of a worker that will be overloaded only so many leave as bring it back below its limit, those that matter least
-/// first.
+/// Of a worker that will be overloaded only so many leave as bring it back below [`Policy::target`] of its limit, those
+/// that matter least first.
 pub fn pass(
     components: &mut [Component],
     workers: &mut [NodeOutlook],

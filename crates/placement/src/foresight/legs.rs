@@ -56,8 +56,8 @@ pub struct View<'a> {
 pub enum Room {
     /// Below the target.
     Target,
-    /// Within its limit, where none is below the target.
-    Limit,
+    /// Below [`Policy::fill`] of its limit, where none is below the target.
+    Fill,
     /// Any, where there is no other.
     Any,
 }
@@ -181,7 +181,7 @@ impl<'a> View<'a> {
         let open = |node: &NodeIndex| {
             let node = &self.nodes[node.at()];
             match room {
-                Room::Limit => node.has_room(legs, self.policy, self.now),
+                Room::Fill => node.has_room(legs, self.policy, self.now),
                 _ => node.open(legs, self.policy, self.now),
             }
         };

@@ -58,7 +58,7 @@ pub struct NodeOutlook {
     pub leaves_at: Option<MediaTime>,
     /// Probability that it fails, per second.
     pub failure: f64,
-    /// Probability that its whole domain fails, per second.
+    /// Probability that its whole domain fails, per second; the coordinator tells 0 so far.
     pub domain_failure: f64,
     /// How long what it sends waits in it, in ms.
     pub queue_ms: f64,
@@ -81,7 +81,7 @@ pub struct Relief {
     pub need: MediaTime,
     /// Legs that have to leave; infinite where it will be gone.
     pub legs: f64,
-    /// Of these, those without which it is within its limit.
+    /// Of these, those without which it is below [`Policy::fill`] of its limit.
     pub must: f64,
 }
 
@@ -203,7 +203,7 @@ impl NodeOutlook {
         self.below(policy.target, legs, now)
     }
 
-    /// Whether `legs` more may go there if nothing better is left: with them it stays within what it can carry.
+    /// Whether `legs` more may go there if nothing better is left: with them it stays below [`Policy::fill`] of its limit.
     pub fn has_room(&self, legs: f64, policy: &Policy, now: MediaTime) -> bool {
         self.below(policy.fill, legs, now)
     }

@@ -114,9 +114,4 @@ impl Pace {
     pub fn last(&self) -> Option<MediaTime> {
         (self.moves > 0).then_some(self.since)
     }
-
-    /// How often it has moved in all.
-    pub fn moves(&self) -> u32 {
-        self.moves
-    }
 }

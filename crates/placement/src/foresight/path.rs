@@ -83,7 +83,7 @@ pub struct Sample {
     pub slack_ms: f64,
     /// Its standard deviation, in ms.
     pub deviation_ms: f64,
-    /// Share of groups that missed for reasons that slack does not show, 0 to 1.
+    /// Share of frames, taken for that of groups, that missed for reasons that slack does not show, 0 to 1.
     pub missed: f64,
 }
 

@@ -47,9 +47,9 @@ pub struct Policy {
     pub helps: f64,
     /// A session of which staying costs less than this at every step is calm.
     pub calm: f64,
-    /// Of a session that is seen to get worse where it is, this part of `margin` and of `calm` is enough: it is not by
-    /// chance.
-    pub worsening: f64,
+    /// Of a session whose client moves, this part of `margin` and of `calm` is enough: what gets worse then does not do so
+    /// by chance.
+    pub moving: f64,
     /// For how long a move must have been wanted; not where the session's node leaves or is overloaded.
     pub trigger: Duration,
     /// Where staying costs so much more already, nothing has to be wanted for long.
@@ -112,7 +112,7 @@ impl Default for Policy {
             price: 0.1,
             helps: 0.1,
             calm: 0.0005,
-            worsening: 0.1,
+            moving: 0.1,
             trigger: s(2),
             lead: s(5),
             cold: s(1),
@@ -142,7 +142,7 @@ impl Policy {
 
     /// What part of `margin` and of `calm` is enough for a session.
     pub(super) fn enough(&self, session: &Session) -> f64 {
-        if session.worsens() { self.worsening } else { 1.0 }
+        if session.whereabouts().moves() { self.moving } else { 1.0 }
     }
 }
 

@@ -124,12 +124,6 @@ impl Session {
         &self.paths
     }
 
-    /// Whether it is seen to get worse where it is: its client moves, or slack from an edge of its own shrinks.
-    pub fn worsens(&self) -> bool {
-        let shrinks = |node| self.path(node).is_some_and(|path| path.trend() < 0.0);
-        self.whereabouts.moves() || self.edges.into_iter().any(shrinks)
-    }
-
     /// Its moves.
     pub fn pace(&self) -> &Pace {
         &self.pace

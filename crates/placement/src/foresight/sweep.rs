@@ -3,7 +3,7 @@
 //! 1. Nodes that are unlikely to fail and streams that come as ever are *quiet*; a session whose nodes and stream are
 //!    quiet, and which is itself calm, is passed over at once, unless a node of it needs relief.
 //! 2. A node that will be overloaded, or leaves, needs *relief*: of its sessions only so many move as bring it back
-//!    below its limit, those first that can best be moved, and so early that all of them are gone by the time of need.
+//!    below [`Policy::target`] of its limit, those first that can best be moved, and so early that all of them are gone by the time of need.
 //! 3. A session with a trouble of its own (its path gets worse, its client moves away) is weighed by itself.
 //! 4. Each decided move is *committed*: its load is seen at its new node by all who are weighed after it, so that no
 //!    sweep sends a herd to one place.
@@ -29,7 +29,7 @@ use super::{
 
 /// Least loaded nodes that are kept at hand: the ends of the list fill up during a sweep.
 const LEAST_LOADED_KEPT: usize = 8;
-/// One whose client does not move, after so many times as long.
+/// A calm session whose client does not move is looked at again after so many times [`Policy::look_again`].
 const STILL_LOOKS: u32 = 40;
 
 /// Legs that are on their way, or have moved of late: node reports do not show them yet.
@@ -208,7 +208,7 @@ impl<'a> Sweep<'a> {
         };
         let leaves = self.leaves_at(one.session).is_some();
         let count = if leaves { Count::All } else { Count::Own };
-        let verdict = self.weigh(one.session, count, false, Room::Limit);
+        let verdict = self.weigh(one.session, count, false, Room::Fill);
         let decision = self.decide(&mut one, verdict, count);
         (verdict, decision)
     }
@@ -269,7 +269,7 @@ impl<'a> Sweep<'a> {
                 return true;
             }
             plan.weighed += 1;
-            let verdict = self.weigh(one.session, Count::Own, false, Room::Limit);
+            let verdict = self.weigh(one.session, Count::Own, false, Room::Fill);
             if let Verdict::Prepare { to, need } = verdict {
                 let step = STEPS.partition_point(|step| self.now + *step < need).min(K - 1);
                 let around = self.view().neighbourhood(one.session, to, step);
@@ -292,7 +292,7 @@ impl<'a> Sweep<'a> {
         let staying = Staying { at: session.edges, costs, leaves_at, picked, margin };
         let rooms: &[Room] = match room {
             _ if leaves_at.is_some() => &[Room::Any],
-            Room::Limit => &[Room::Target, Room::Limit],
+            Room::Fill => &[Room::Target, Room::Fill],
             _ => &[Room::Target],
         };
         let wanted = |verdict: &Verdict| !matches!(verdict, Verdict::Stay { .. });

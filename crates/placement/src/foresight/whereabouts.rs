@@ -44,16 +44,17 @@ pub struct Ahead {
 }
 
 impl Whereabouts {
-    /// By an estimate from positions: the coordinator's, or the client's `own`.
-    pub fn of_motion(motion: &Motion, now: MediaTime, own: bool) -> Self {
+    /// By the coordinator's estimate from positions.
+    pub fn of_motion(motion: &Motion, now: MediaTime) -> Self {
         let at = STEPS.map(|step| motion.predict(now + step));
         match motion.speed() < STILL {
             true => Whereabouts::Still(at[0].position),
-            false => Whereabouts::Moving(Box::new(Ahead { said: now, at, own })),
+            false => Whereabouts::Moving(Box::new(Ahead { said: now, at, own: false })),
         }
     }
 
-    /// By positions and times that a client declared, in order. Before the first and after the last it stays.
+    /// By positions and times that are known, in order: what a simulator's oracle is told. Before the first and after the
+    /// last the client stays.
     pub fn of_route(route: &[(MediaTime, Position)], now: MediaTime) -> Self {
         let at = STEPS.map(|step| {
             Some(Predicted {

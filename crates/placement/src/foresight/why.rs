@@ -251,7 +251,7 @@ impl View<'_> {
         let mut others = self.alternatives(
             session,
             Count::All,
-            if decision.forced { Room::Any } else { Room::Limit },
+            if decision.forced { Room::Any } else { Room::Fill },
         );
         others.retain(|other| other.to != decision.to && other.to[0] == other.to[1]);
         others.sort_by(|a, b| a.costs.area().total_cmp(&b.costs.area()));

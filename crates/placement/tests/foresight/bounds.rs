@@ -217,25 +217,3 @@ fn a_move_that_would_gain_less_than_its_price_is_not_made() {
     assert!(moves(1.0, &pace));
     assert!(!moves(1.5 * policy.price / 90.0, &pace));
 }
-
-#[test]
-fn a_path_that_is_seen_to_get_worse_is_left_for_less_than_one_that_is_as_bad_as_ever() {
-    let mut scene = Scene::new(2);
-    scene.session(edge(0));
-    let goes = |worsening: f64, slack_ms: &dyn Fn(f64) -> f64| {
-        let mut scene = scene.clone();
-        scene.policy.worsening = worsening;
-        scene.measures(0, slack_ms);
-        scene.goes().is_some()
-    };
-    // By 2 ms each second in the second half of a minute, or as it ever was.
-    let left_at = |worsening| {
-        let shrinks = |to: u32| move |second: f64| f64::from(to) + 2.0 * (59.0 - second).min(30.0);
-        (0..200).rev().find(|to| goes(worsening, &shrinks(*to)))
-    };
-    let as_ever = |worsening| (0..200).rev().find(|to| goes(worsening, &|_| f64::from(*to)));
-    let policy = Policy::default();
-    assert!(left_at(policy.worsening) > left_at(1.0).map(|ms| ms + 3));
-    assert!(as_ever(policy.worsening).is_some());
-    assert_eq!(as_ever(policy.worsening), as_ever(1.0));
-}

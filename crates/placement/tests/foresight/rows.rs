@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gibbon_media::{Placement, Priority};
 use gibbon_placement::{
+    Position,
     foresight::{components::Component, *},
     predict::{Fix, Load, Motion},
 };
@@ -371,8 +372,13 @@ const RIM: f64 = 1.546;
 
 /// Drives eastward for a minute, and is at the rim now.
 fn drives() -> Motion {
+    drives_to(place(RIM))
+}
+
+/// The same, and is there now.
+fn drives_to(here: Position) -> Motion {
     let fix = |second: u64| {
-        let position = place(RIM).moved([100.0 * (second as f64 - 60.0), 0.0]);
+        let position = here.moved([100.0 * (second as f64 - 60.0), 0.0]);
         Fix { at: START.back(Duration::from_secs(60 - second)), position, accuracy: 5.0 }
     };
     let mut motion = Motion::begin(fix(0)).unwrap();
@@ -388,7 +394,7 @@ fn h7_a_moving_client_s_edge_is_that_of_its_estimated_motion_and_its_own_word_co
     scene.nodes[3].position = Some(place(RIM).moved([0.0, 25_000.0]));
     cells(&mut scene);
     scene.sessions[0].moves(Whereabouts::Still(place(RIM)));
-    let estimated = Whereabouts::of_motion(&drives(), START, false);
+    let estimated = Whereabouts::of_motion(&drives(), START);
     let [stands, moves] = told(&scene, |scene| scene.sessions[0].moves(estimated.clone()));
     assert_eq!((stands, moves), (None, Some(edge(2))));
     let route = [(at(0), place(RIM)), (at(90), place(RIM).moved([0.0, 20_000.0]))];
@@ -399,6 +405,29 @@ fn h7_a_moving_client_s_edge_is_that_of_its_estimated_motion_and_its_own_word_co
         scene.sessions[0].moves(Whereabouts::choose(Some(own), estimated, at(25)));
     });
     assert_eq!(says, Some(edge(3)));
+}
+
+#[test]
+fn a_client_that_moves_leaves_for_less_than_one_that_stands() {
+    let mut scene = settled();
+    cells(&mut scene);
+    // How far from the edge it goes, in m.
+    let goes_at = |moving: f64, moves: bool| {
+        let goes = |metres: &u32| {
+            let mut scene = scene.clone();
+            scene.policy.moving = moving;
+            let here = place(1.0).moved([f64::from(*metres), 0.0]);
+            scene.sessions[0].moves(match moves {
+                true => Whereabouts::of_motion(&drives_to(here), START),
+                false => Whereabouts::Still(here),
+            });
+            scene.goes().is_some()
+        };
+        (24_000..40_000).step_by(50).find(goes).unwrap()
+    };
+    let part = scene.policy.moving;
+    assert!(goes_at(part, true) + 50 < goes_at(1.0, true));
+    assert_eq!(goes_at(part, false), goes_at(1.0, false));
 }
 
 #[test]
@@ -414,7 +443,7 @@ fn h8_for_each_cause_its_information_and_no_other_makes_the_hand_off() {
     assert_eq!(cause(&|scene| scene.climbs(1, 0.88, 0.97)), Some(Cause::Load));
     let moves = |scene: &mut Scene| {
         cells(scene);
-        scene.sessions[0].moves(Whereabouts::of_motion(&drives(), START, false));
+        scene.sessions[0].moves(Whereabouts::of_motion(&drives(), START));
     };
     assert_eq!(cause(&moves), Some(Cause::Location));
     assert_eq!(cause(&|scene| scene.nodes[1].leaves_at = Some(at(9))), Some(Cause::Maintenance));

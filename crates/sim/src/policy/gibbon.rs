@@ -73,7 +73,7 @@ impl Known {
             }
             None => self.motion = Motion::begin(fix).ok(),
         }
-        let said = |motion: &Motion| Whereabouts::of_motion(motion, at, false);
+        let said = |motion: &Motion| Whereabouts::of_motion(motion, at);
         self.motion.as_ref().map_or(Whereabouts::Still(position), said)
     }
 }

@@ -99,7 +99,7 @@ impl Sweep<'_> {
                 continue;
             }
             plan.weighed += 1;
-            let room = if leaving.must > 0 { Room::Limit } else { Room::Target };
+            let room = if leaving.must > 0 { Room::Fill } else { Room::Target };
             let verdict = self.weigh(one.session, Count::All, true, room);
             if let Some(decision) = self.decide(one, verdict, Count::All) {
                 budget.take(class);
