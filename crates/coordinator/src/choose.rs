@@ -33,6 +33,13 @@ pub struct Answer {
     pub why: String,
 }
 
+impl Answer {
+    /// The edges that legs move to.
+    pub fn edges(&self) -> Vec<NodeId> {
+        self.moves.iter().map(|(_, to)| to.clone()).collect()
+    }
+}
+
 impl Question<'_> {
     /// Together: to one edge, the one that has the other description if that stays and may be chosen.
     /// Diverse: to two edges of different failure domains, or to one in another than the edge that keeps the

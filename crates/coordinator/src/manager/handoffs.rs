@@ -58,8 +58,8 @@ impl Manager {
             session.becomes = Some(Placement::Together);
         }
         let because = why::happened(Cause::Operator, &begun.0.plan().moves[0].from);
+        let to = answer.edges();
         let grounds = Grounds::short(now, DecidedBy::Request, because, answer.why);
-        let to: Vec<_> = answer.moves.into_iter().map(|(_, to)| to).collect();
         let (info, effects) = self.start(now, begun, grounds);
         let mut out = self.outputs(now, effects);
         out.extend(self.leave_neighbourhood(now, id, &to));

@@ -161,7 +161,7 @@ impl Manager {
             self.hot = hot_edges(&self.hot, &turn.candidates, &leaving);
         }
         let mut out = self.outputs(now, effects);
-        let to: Vec<_> = answer.moves.into_iter().map(|(_, to)| to).collect();
+        let to = answer.edges();
         out.extend(self.leave_neighbourhood(now, id, &to));
         out
     }

@@ -3,7 +3,8 @@
 //! 1. Nodes that are unlikely to fail and streams that come as ever are *quiet*; a session whose nodes and stream are
 //!    quiet, and which is itself calm, is passed over at once, unless a node of it needs relief.
 //! 2. A node that will be overloaded, or leaves, needs *relief*: of its sessions only so many move as bring it back
-//!    below [`Policy::target`] of its limit, those first that can best be moved, and so early that all of them are gone by the time of need.
+//!    below [`Policy::target`] of its limit, those first that can best be moved, and so early that all of them are gone
+//!    by the time of need.
 //! 3. A session with a trouble of its own (its path gets worse, its client moves away) is weighed by itself.
 //! 4. Each decided move is *committed*: its load is seen at its new node by all who are weighed after it, so that no
 //!    sweep sends a herd to one place.
