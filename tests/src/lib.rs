@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: runs with a control viewer, and sentences about what a viewer saw.
 
+mod machine;
 mod noise;
 mod recording;
 mod runs;

@@ -1,23 +1,24 @@
-//! Runs with a control viewer, whom nothing befalls: where he sees anything, the machine was starved.
+//! Runs with a control viewer, whom nothing befalls: where he sees anything, the machine was starved. So it was where much
+//! of it was taken away by the machine that it runs on.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use gibbon_control::report::Report;
 use gibbon_testbed::Player;
 
-use crate::saw;
+use crate::{
+    machine::{self, Watch},
+    saw,
+};
 
-/// A run whose control viewer was not clean says nothing: the machine was starved.
-const MAX_VOIDS: usize = 3;
-/// The machine is calm when so many such looks in a row were not much longer than they should be.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const CALM_LOOKS: u32 = 300;
-/// Thereafter it is tried all the same.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
+/// A run on a starved machine says nothing: it is tried so often.
+const MAX_VOIDS: usize = 5;
+/// What starves one run starves the next: the machine is given so long to recover.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(90);
+/// Where more of the machine than this was stolen for two seconds, a run that failed is void: those under test need
+/// more than the control viewer does, who may have been clean.
+const MUCH_STOLEN: f64 = 0.1;
 
 /// How a run went.
 pub enum Run {
@@ -27,20 +28,29 @@ pub enum Run {
     Void(String),
 }
 
-/// Runs `run`, each time in a fresh folder, until its viewer called `control` was clean. Three voids fail.
-pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow::Result<()> {
+/// Runs `run`, each time in a fresh folder, until its viewer called `control` was clean. Five voids fail.
+pub fn with_control(run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow::Result<()> {
+    until_shown(run, || machine::wait_until_calm(RECOVERS_WITHIN))
+}
+
+fn until_shown(
+    mut run: impl FnMut(&Path) -> anyhow::Result<Run>,
+    recover: impl Fn(),
+) -> anyhow::Result<()> {
     let mut voids = Vec::new();
     while voids.len() < MAX_VOIDS {
         if !voids.is_empty() {
             recover();
         }
         let folder = tempfile::tempdir()?;
-        match run(folder.path()) {
-            Ok(Run::Shown) => return Ok(()),
-            Ok(Run::Void(why)) => voids.push(why),
-            Err(error) => match what_control_saw(folder.path()) {
-                // What a run was cut short by may have been the machine.
-                Some(what) => voids.push(format!("{error:#}; the control viewer saw {what}")),
+        let watch = Watch::start();
+        let ran = run(folder.path());
+        match (ran, watch.worst_stolen()) {
+            (Ok(Run::Shown), _) => return Ok(()),
+            (Ok(Run::Void(why)), _) => voids.push(why),
+            // What a run failed by may have been the machine.
+            (Err(error), stolen) => match starved(folder.path(), stolen) {
+                Some(how) => voids.push(format!("{error:#}; {how}")),
                 None => {
                     if std::env::var_os("GIBBON_KEEP").is_some() {
                         eprintln!("kept: {}", folder.keep().display());
@@ -53,15 +63,11 @@ pub fn with_control(mut run: impl FnMut(&Path) -> anyhow::Result<Run>) -> anyhow
     bail!("{MAX_VOIDS} runs were void: {voids:?}")
 }
 
-/// Waits until the machine has been calm for a while, at most a minute: what starves one run starves the next.
-fn recover() {
-    let begun = Instant::now();
-    let mut calm = 0;
-    while calm < CALM_LOOKS && begun.elapsed() < RECOVERS_WITHIN {
-        let look = Instant::now();
-        std::thread::sleep(LOOK_EVERY);
-        calm = if look.elapsed() < 3 * LOOK_EVERY { calm + 1 } else { 0 };
-    }
+/// How it shows that the machine was starved while the networks in `folder` ran.
+fn starved(folder: &Path, stolen: f64) -> Option<String> {
+    let seen = what_control_saw(folder).map(|what| format!("the control viewer saw {what}"));
+    let stolen = (stolen > MUCH_STOLEN).then(|| format!("{:.0} % stolen", 100.0 * stolen));
+    seen.or(stolen)
 }
 
 /// What the control viewer of the network in `folder`, or of one of several in it, reports that it should not have seen.
@@ -128,16 +134,27 @@ mod tests {
     #[test]
     fn a_run_that_is_cut_short_is_void_only_if_the_control_viewer_saw_anything() {
         let mut runs = 0;
-        let shown = with_control(|folder| {
-            runs += 1;
-            if runs == 1 { cut_short(&folder.join("never"), 2) } else { Ok(Run::Shown) }
-        });
+        let at_once = || {};
+        let shown = until_shown(
+            |folder| {
+                runs += 1;
+                if runs == 1 { cut_short(&folder.join("never"), 2) } else { Ok(Run::Shown) }
+            },
+            at_once,
+        );
         assert!(shown.is_ok() && runs == 2, "{runs} runs: {shown:?}");
-        let failed = with_control(|folder| cut_short(folder, 0)).unwrap_err();
+        let failed = until_shown(|folder| cut_short(folder, 0), at_once).unwrap_err();
         assert!(failed.to_string().contains("did not come"), "{failed}");
-        let starved = with_control(|folder| cut_short(folder, 2)).unwrap_err();
-        assert!(starved.to_string().contains("3 runs were void"), "{starved}");
-        let alone = with_control(|_| bail!("no viewer was there yet")).unwrap_err();
+        let starved = until_shown(|folder| cut_short(folder, 2), at_once).unwrap_err();
+        assert!(starved.to_string().contains("5 runs were void"), "{starved}");
+        let alone = until_shown(|_| bail!("no viewer was there yet"), at_once).unwrap_err();
         assert!(alone.to_string().contains("no viewer"), "{alone}");
+    }
+
+    #[test]
+    fn a_machine_that_is_taken_away_is_starved_whatever_its_control_viewer_saw() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(starved(folder.path(), 0.05), None);
+        assert_eq!(starved(folder.path(), 0.25).as_deref(), Some("25 % stolen"));
     }
 }

@@ -6,8 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use gibbon_testbed::{Network, PlayerOptions, Setup, binary};
-use gibbon_tests::{Run, end, saw, with_control};
+use gibbon_testbed::{Network, Setup, binary};
+use gibbon_tests::{
+    Run, end, saw,
+    scene::{small, watches},
+    with_control,
+};
 use serde_json::Value;
 
 /// A run of `gibbon-load run`.
@@ -49,15 +53,15 @@ fn load(folder: &Path, scenario: &str, more: &[&str]) -> anyhow::Result<Loaded> 
     Ok(Loaded { output: command.output()?, json, html })
 }
 
-/// The same, beside a viewer at another network who is left alone.
+/// The same, beside a viewer at another network who is left alone. It is of small pictures: what loads needs the cores.
 fn load_with_control(
     scenario: &str,
     more: &[&str],
     check: impl Fn(&Loaded) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     with_control(|folder| {
-        let network = Network::start(&folder.join("beside"), Setup::bbb(&["edge-a"]))?;
-        let mut still = network.play("control", &PlayerOptions::new("live/bbb", 600.0))?;
+        let network = Network::start(&folder.join("beside"), small(&["edge-a"]))?;
+        let mut still = network.play("control", &watches())?;
         still.playing()?;
         let loaded = load(folder, scenario, more)?;
         if let Some(what) = saw(&end(&mut still)?) {
