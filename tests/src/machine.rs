@@ -8,10 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time over which shares are taken: the kernel counts in hundredths of a second, and a viewer has a second in hand.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Who is to play in real time needs about so much of the machine.
+/// Who is to play in real time needs about so much of the machine for so long.
 const CALM: f64 = 0.5;
+const CALM_FOR: Duration = Duration::from_secs(2);
+/// Time between two looks of a [`Watch`]: what a viewer with a short playout delay can do without.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The kernel counts in hundredths of a second wherever it matters (`USER_HZ`).
+const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time of the whole machine so far, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,32 +39,36 @@ impl Ticks {
         Some(Self { all: fields.iter().sum(), idle: idle + disks, stolen })
     }
 
-    /// Which share of the time since `earlier` is in use, by whomever, and which is stolen; from 0 to 1.
-    fn since(self, earlier: Self) -> (f64, f64) {
+    /// Which share of the time since `earlier` is in use, by whomever, from 0 to 1.
+    fn used_since(self, earlier: Self) -> f64 {
         let all = self.all.saturating_sub(earlier.all).max(1) as f64;
         let idle = self.idle.saturating_sub(earlier.idle) as f64;
-        let stolen = self.stolen.saturating_sub(earlier.stolen) as f64;
-        ((1.0 - idle / all).clamp(0.0, 1.0), (stolen / all).clamp(0.0, 1.0))
+        (1.0 - idle / all).clamp(0.0, 1.0)
+    }
+
+    /// How much time of all processors together has been stolen since `earlier`.
+    fn stolen_since(self, earlier: Self) -> Duration {
+        TICK * u32::try_from(self.stolen.saturating_sub(earlier.stolen)).unwrap_or(u32::MAX)
     }
 }
 
-/// Waits until half of the machine is free for a look, at most so long.
+/// Waits until half of the machine is free for a while, at most so long.
 pub fn wait_until_calm(within: Duration) {
     let begun = Instant::now();
     while begun.elapsed() < within {
         let Some(before) = Ticks::now() else { return };
-        thread::sleep(LOOK_EVERY);
-        if Ticks::now().is_none_or(|now| now.since(before).0 <= CALM) {
+        thread::sleep(CALM_FOR);
+        if Ticks::now().is_none_or(|now| now.used_since(before) <= CALM) {
             return;
         }
     }
 }
 
-/// Watches how much is stolen, until it is asked.
+/// Watches how much is taken away, until it is asked.
 #[derive(Debug)]
 pub struct Watch {
     end: Sender<()>,
-    watcher: JoinHandle<f64>,
+    watcher: JoinHandle<Duration>,
 }
 
 impl Watch {
@@ -68,23 +76,25 @@ impl Watch {
     pub fn start() -> Self {
         let (end, ended) = mpsc::channel();
         let watcher = thread::spawn(move || {
-            let mut worst = 0.0_f64;
-            let mut before = Ticks::now();
+            let mut worst = Duration::ZERO;
+            let mut last = (Instant::now(), Ticks::now());
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let now = Ticks::now();
-                let looks = now.zip(before);
-                worst = worst.max(looks.map_or(0.0, |(now, before)| now.since(before).1));
-                before = now;
+                let now = (Instant::now(), Ticks::now());
+                // Who does next to nothing is late only where all stood still.
+                let late = now.0.duration_since(last.0).saturating_sub(LOOK_EVERY);
+                let stolen = now.1.zip(last.1).map(|(now, last)| now.stolen_since(last));
+                worst = worst.max(late).max(stolen.unwrap_or_default());
+                last = now;
             }
             worst
         });
         Self { end, watcher }
     }
 
-    /// The largest share of the machine that was stolen between two looks, from 0 to 1.
-    pub fn worst_stolen(self) -> f64 {
+    /// The most time that was taken away between two looks.
+    pub fn worst(self) -> Duration {
         drop(self.end);
-        self.watcher.join().unwrap_or(0.0)
+        self.watcher.join().unwrap_or_default()
     }
 }
 
@@ -97,16 +107,11 @@ mod tests {
         let before = Ticks::parse("cpu  100 0 50 800 40 3 2 5 0 0\ncpu0 1 2 3\n").unwrap();
         assert_eq!(before, Ticks { all: 1000, idle: 840, stolen: 5 });
         let after = Ticks::parse("cpu  140 0 50 840 40 3 2 25 0 0\n").unwrap();
-        assert_eq!(after.since(before), (0.6, 0.2));
-        assert_eq!(before.since(before), (1.0, 0.0));
+        assert_eq!(after.used_since(before), 0.6);
+        assert_eq!(after.stolen_since(before), Duration::from_millis(200));
+        assert_eq!(before.used_since(before), 1.0);
         for garbage in ["", "cpu", "cpu 1 2 3", "cpu  a b c d e f g h", "intr 1 2 3 4 5 6 7 8"] {
             assert_eq!(Ticks::parse(garbage), None, "{garbage}");
         }
-    }
-
-    #[test]
-    fn a_watch_ends_when_it_is_asked() {
-        let stolen = Watch::start().worst_stolen();
-        assert!((0.0..=1.0).contains(&stolen), "{stolen}");
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 const MAX_VOIDS: usize = 5;
 /// What starves one run starves the next: the machine is given so long to recover.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(90);
-/// Where more of the machine than this was stolen for two seconds, a run that failed is void: those under test need
-/// more than the control viewer does, who may have been clean.
-const MUCH_STOLEN: f64 = 0.1;
+/// Where more than this was taken away within a quarter of a second, a run that failed is void: those under test may need
+/// more than the control viewer does, who was clean.
+const MUCH: Duration = Duration::from_millis(120);
 
 /// How a run went.
 pub enum Run {
@@ -45,11 +45,11 @@ fn until_shown(
         let folder = tempfile::tempdir()?;
         let watch = Watch::start();
         let ran = run(folder.path());
-        match (ran, watch.worst_stolen()) {
+        match (ran, watch.worst()) {
             (Ok(Run::Shown), _) => return Ok(()),
             (Ok(Run::Void(why)), _) => voids.push(why),
             // What a run failed by may have been the machine.
-            (Err(error), stolen) => match starved(folder.path(), stolen) {
+            (Err(error), worst) => match starved(folder.path(), worst) {
                 Some(how) => voids.push(format!("{error:#}; {how}")),
                 None => {
                     if std::env::var_os("GIBBON_KEEP").is_some() {
@@ -63,11 +63,11 @@ fn until_shown(
     bail!("{MAX_VOIDS} runs were void: {voids:?}")
 }
 
-/// How it shows that the machine was starved while the networks in `folder` ran.
-fn starved(folder: &Path, stolen: f64) -> Option<String> {
+/// How it shows that the machine was starved while the networks in `folder` ran: by the control viewer, or by what the
+/// machine that this one runs on took away at worst.
+fn starved(folder: &Path, worst: Duration) -> Option<String> {
     let seen = what_control_saw(folder).map(|what| format!("the control viewer saw {what}"));
-    let stolen = (stolen > MUCH_STOLEN).then(|| format!("{:.0} % stolen", 100.0 * stolen));
-    seen.or(stolen)
+    seen.or_else(|| (worst > MUCH).then(|| format!("{worst:?} were taken away at once")))
 }
 
 /// What the control viewer of the network in `folder`, or of one of several in it, reports that it should not have seen.
@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn a_machine_that_is_taken_away_is_starved_whatever_its_control_viewer_saw() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(starved(folder.path(), 0.05), None);
-        assert_eq!(starved(folder.path(), 0.25).as_deref(), Some("25 % stolen"));
+        assert_eq!(starved(folder.path(), Duration::from_millis(50)), None);
+        let how = starved(folder.path(), Duration::from_millis(200));
+        assert_eq!(how.as_deref(), Some("200ms were taken away at once"));
     }
 }
