@@ -3,8 +3,8 @@
 # A shell of its own for every command, so that the PATH below counts.
 SHELL := /bin/bash
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
-# A test that fails says what the viewer saw; where it was looked at would bury that.
-export RUST_LIB_BACKTRACE := 0
+# A test that fails says what the viewer saw: the backtrace of its error would bury that.
+export RUST_LIB_BACKTRACE ?= 0
 
 CLIPS ?= media/bbb.mp4,media/bbb.vtt media/session.mp4 media/box.mp4
 MINUTES ?= 10

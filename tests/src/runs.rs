@@ -18,7 +18,7 @@ const MAX_VOIDS: usize = 5;
 const RECOVERS_WITHIN: Duration = Duration::from_secs(90);
 /// Where more than this was taken away within a quarter of a second, a run that failed is void: those under test may need
 /// more than the control viewer does, who was clean.
-const MUCH: Duration = Duration::from_millis(120);
+const MUCH_TAKEN: Duration = Duration::from_millis(120);
 
 /// How a run went.
 pub enum Run {
@@ -67,7 +67,7 @@ fn until_shown(
 /// machine that this one runs on took away at worst.
 fn starved(folder: &Path, worst: Duration) -> Option<String> {
     let seen = what_control_saw(folder).map(|what| format!("the control viewer saw {what}"));
-    seen.or_else(|| (worst > MUCH).then(|| format!("{worst:?} were taken away at once")))
+    seen.or_else(|| (worst > MUCH_TAKEN).then(|| format!("{worst:?} were taken away at once")))
 }
 
 /// What the control viewer of the network in `folder`, or of one of several in it, reports that it should not have seen.

@@ -15,6 +15,11 @@ pub fn machine_time() -> Option<(Duration, Duration)> {
     Some((time(busy), time(all)))
 }
 
+/// Time of all processors together that the machine wanted and the one that it runs on gave to others, so far.
+pub fn stolen_time() -> Option<Duration> {
+    stolen_ticks(&fs::read_to_string("/proc/stat").ok()?).map(time)
+}
+
 /// Memory that a process holds (resident set), in KiB.
 pub fn memory_kib(pid: u32) -> Option<u64> {
     value_of("VmRSS", &fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
@@ -65,12 +70,20 @@ fn ticks_of_process(stat: &str) -> Option<u64> {
 
 /// Of the first line, all but idle and waiting for disks is busy. What guests use is counted in what users use.
 fn ticks_of_machine(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let fields: Vec<u64> =
-        line.split_ascii_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let fields = fields_of_machine(stat)?;
     let all: u64 = fields.iter().sum();
     let idle: u64 = fields.get(3..5)?.iter().sum();
     Some((all - idle, all))
+}
+
+fn stolen_ticks(stat: &str) -> Option<u64> {
+    fields_of_machine(stat)?.get(7).copied()
+}
+
+/// The first line: user, nice, system, idle, waiting for disks, interrupts, soft interrupts, stolen.
+fn fields_of_machine(stat: &str) -> Option<Vec<u64>> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    line.split_ascii_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()
 }
 
 fn value_of(name: &str, text: &str) -> Option<u64> {
@@ -106,6 +119,16 @@ mod tests {
         let stat = "cpu  10 1 20 300 40 2 3 4 5 6\ncpu0 1 2 3";
         assert_eq!(ticks_of_machine(stat), Some((40, 380)));
         assert_eq!(ticks_of_machine("cpu  1 2"), None);
+    }
+
+    #[test]
+    fn what_is_stolen_is_told_apart() {
+        let stat = "cpu  100 0 50 800 40 3 2 5 0 0\ncpu0 1 2 3\n";
+        assert_eq!(fields_of_machine(stat).unwrap(), [100, 0, 50, 800, 40, 3, 2, 5]);
+        assert_eq!(stolen_ticks(stat), Some(5));
+        for garbage in ["", "cpu", "cpu 1 2 3", "cpu  a b c d e f g h", "intr 1 2 3 4 5 6 7 8"] {
+            assert_eq!(stolen_ticks(garbage), None, "{garbage}");
+        }
     }
 
     #[test]
