@@ -15,6 +15,7 @@ use gibbon_control::{
     portal::{DecidedBy, HandoffInfo, HandoffOutcome, HandoffWhy},
     report::Report,
 };
+use gibbon_handoff::Reason;
 use gibbon_mdc::Verdict;
 use gibbon_testbed::{
     Network, Player, PlayerOptions, Setup,
@@ -241,6 +242,18 @@ impl Played {
         all.map(|(info, why)| (info, why, self.since_begin(ended(info)))).collect()
     }
 
+    /// Why a hand-off was rolled back because too little came from an edge that had not been told to be slow. The viewer sees
+    /// nothing of that, and is handed off once more; but the machine was starved.
+    fn failed_on_probation(&self) -> Option<Reason> {
+        let rolled_back =
+            |h: &&(HandoffInfo, HandoffWhy)| h.0.outcome == HandoffOutcome::RolledBack;
+        let mut why = self.handoffs.iter().filter(rolled_back).filter_map(|(info, _)| info.reason);
+        why.find(|why| {
+            use Reason::{Jittery, Late, Lossy, NotInTime, Starved};
+            matches!(why, Starved | Late | Jittery | Lossy | NotInTime)
+        })
+    }
+
     /// Fails if any viewer saw anything, or any hand-off was not completed before its predicted time of need.
     pub fn is_ahead_of_need(&self) -> anyhow::Result<()> {
         for (name, report) in &self.viewers {
@@ -310,11 +323,15 @@ impl Played {
 impl Outcome {
     /// What is shown of every scene: under foresight nobody saw anything, and every hand-off was completed before its
     /// predicted time of need, the first before anything was missed in the twin without hand-offs; under thresholds
-    /// something was missed. Where the twin got away by itself because the machine stood still, the run says nothing.
+    /// something was missed. Where the twin got away by itself because the machine stood still, or a hand-off was rolled
+    /// back because of that, the run says nothing.
     pub fn foresight_pays(&self) -> anyhow::Result<Run> {
         let fled = self.never.viewers.iter().any(|(_, report)| !report.recoveries.is_empty());
         if self.never.harmed() == 0 && fled {
             return Ok(Run::Void(format!("nobody was left to be hurt: {}", self.never.told())));
+        }
+        if let Some(failed) = self.ahead.failed_on_probation() {
+            return Ok(Run::Void(format!("{failed:?}: {}", self.ahead.told())));
         }
         self.ahead.is_ahead_of_need()?;
         let completed = self.ahead.completed();

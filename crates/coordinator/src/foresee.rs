@@ -19,7 +19,7 @@ use gibbon_control::portal::DecidedBy;
 use gibbon_handoff::Cause;
 use gibbon_media::{MediaTime, NodeId, SessionId};
 use gibbon_placement::{
-    foresight::{Index, NodeIndex, Plan, Policy, Sample, Shift, Sweep},
+    foresight::{Index, NodeIndex, Plan, Policy, Shift, Sweep},
     predict::Errors,
 };
 
@@ -370,17 +370,6 @@ impl Foresee {
             }
             _ => known.stays(),
         }
-    }
-
-    /// A hand-off to `edge` has failed by its fault, or would be wrong for another reason: to this session it is bad
-    /// for a while.
-    pub fn bad(&mut self, now: MediaTime, id: SessionId, edge: &NodeId) {
-        let (Some(node), Some(known)) = (self.nodes.find(edge), self.sessions.get_mut(&id)) else {
-            return;
-        };
-        let sample = Sample { at: now, slack_ms: 0.0, deviation_ms: 100.0, missed: 1.0 };
-        // Where the client has measured something in this very instant, that is known already.
-        let _ = known.measured(node, sample);
     }
 
     /// How far off predictors were: of load in shares of what a node has, of paths in ms.

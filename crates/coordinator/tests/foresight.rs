@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use gibbon_control::{
     node::{FromNode, NodeReport},
-    portal::{DecidedBy, HandoffOutcome, HandoffRequest, SessionRequest},
+    portal::{DecidedBy, HandoffInfo, HandoffOutcome, HandoffRequest, SessionRequest},
     telemetry::{ClientTelemetry, MotionPoint, MotionReport, NodeHealth, PathReport},
 };
 use gibbon_coordinator::{foresee::Mode, telemetry::Source};
-use gibbon_handoff::{Cause, ToEdge};
+use gibbon_handoff::{Cause, Reason as Why, ToEdge};
 use gibbon_media::{MediaTime, Priority, SessionId};
 use gibbon_monitor::{Monitor, testing::Read};
 use network::{
@@ -91,6 +91,35 @@ fn m2_and_m8_who_is_at_a_node_that_goes_away_leaves_in_time_and_nobody_else() {
     }
     assert_eq!(live.edges_of(half), ["edge-b", "edge-c"], "one leg stays where it is");
     assert!(live.handoffs(elsewhere).is_empty());
+}
+
+#[test]
+fn m8_who_has_to_leave_is_in_time_though_the_first_hand_off_fails() {
+    // Where another edge is open it goes there, and where there is none, to the same again.
+    for (other, then) in [(true, "edge-c"), (false, "edge-b")] {
+        let mut live = Live::new(Mode::Ahead);
+        let session = live.at_a();
+        if !other {
+            live.maintain("edge-c", SECOND);
+        }
+        live.maintain("edge-a", 40 * SECOND);
+        let start = live.network.now;
+        live.network.starving = vec![id("edge-b")];
+        live.run(39, |live, _| {
+            let failed = |handoff: &HandoffInfo| handoff.outcome == HandoffOutcome::RolledBack;
+            if live.handoffs(session).iter().any(failed) {
+                live.network.starving.clear();
+            }
+        });
+        let handoffs = live.handoffs(session);
+        let outcomes: Vec<_> = handoffs.iter().map(|handoff| handoff.outcome).collect();
+        assert_eq!(outcomes, [HandoffOutcome::RolledBack, HandoffOutcome::Completed]);
+        assert_eq!(handoffs[0].reason, Some(Why::Starved));
+        assert_eq!(handoffs[0].to, id("edge-b"), "the nearest");
+        assert_eq!(live.edges_of(session), [then, then]);
+        let over = MediaTime(handoffs[1].progress.last().unwrap().at_us).since(start);
+        assert!(over < 35 * SECOND, "{over:?}");
+    }
 }
 
 #[test]

@@ -88,12 +88,6 @@ impl Manager {
     fn carry_out(&mut self, now: MediaTime, decided: Decided) -> Vec<Output> {
         let Decided { session: id, to, cause, grounds } = decided;
         let Some(session) = self.sessions.get(id) else { return Vec::new() };
-        let shunned = session.care.shunned(now);
-        if let Some(bad) = to.iter().find(|edge| shunned.contains(edge)) {
-            // Something went wrong there that was not told as telemetry: it is now.
-            self.foresee.bad(now, id, bad);
-            return Vec::new();
-        }
         if !session.care.allows(now, cause) || self.handoffs.running() >= MAX_RUNNING {
             return Vec::new();
         }

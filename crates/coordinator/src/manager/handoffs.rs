@@ -288,7 +288,6 @@ impl Manager {
             let tried = tried.and_then(|step| step.edge.as_ref());
             if let (Some(edge), Some(time)) = (tried, blame(ended.reason)) {
                 session.care.shun(now, edge, time);
-                self.foresee.bad(now, ended.session, edge);
             }
         }
         if becomes.is_some() {

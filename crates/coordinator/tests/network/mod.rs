@@ -36,6 +36,8 @@ pub struct Network {
     /// What was said to nodes and not looked at yet.
     pub said: Vec<(NodeId, ToNode)>,
     pub events: Vec<Event>,
+    /// Edges from which too little comes to whoever attaches there: it is rolled back.
+    pub starving: Vec<NodeId>,
     ids: u64,
 }
 
@@ -107,6 +109,7 @@ impl Network {
             now: MediaTime(1_000_000_000),
             said: Vec::new(),
             events: Vec::new(),
+            starving: Vec::new(),
             ids: 0,
         }
     }
@@ -316,6 +319,9 @@ impl Network {
     fn client_obeys(&mut self, session: SessionId, order: ToClient) {
         let mut legs = self.manager.session(session).unwrap().edges;
         let answer = match order.clone() {
+            ToClient::Attach { order, description, to, .. } if self.starving.contains(&to) => {
+                FromClient::RolledBack { order, description, reason: Reason::Starved }
+            }
             ToClient::Attach { order, description, to, .. }
             | ToClient::Return { order, description, to } => {
                 legs[description.index()] = Some(to);

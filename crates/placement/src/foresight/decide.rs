@@ -124,7 +124,8 @@ pub fn weigh(
     if !worth {
         return stay;
     }
-    let due = need.since(now) <= best.lead + policy.period;
+    let tries = if forced { policy.tries } else { 1 };
+    let due = need.since(now) <= best.lead * tries + policy.period;
     let wanted_for = pace.wanted().map_or(Duration::ZERO, |since| now.since(since));
     let urgent = staying.costs.0[0] - best.costs.0[0] > policy.urgent;
     if staying.picked || due && (forced || urgent || wanted_for >= policy.trigger) {

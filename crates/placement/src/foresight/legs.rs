@@ -198,16 +198,19 @@ impl<'a> View<'a> {
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
         found.retain(|node| node.at() < self.nodes.len());
-        if !found.iter().any(|node| open(node) && !session.is_at(*node)) {
+        let welcome = |node: &NodeIndex| open(node) && !session.avoided.contains(node);
+        if !found.iter().any(|node| welcome(node) && !session.is_at(*node)) {
             found.extend(self.least_loaded);
         }
         found.retain(|node| !session.is_at(*node));
         found.sort_unstable();
         found.dedup();
-        if forced && !found.iter().any(open) {
-            found.retain(|node| self.nodes[node.at()].admits(self.now));
-        } else {
+        if !forced || found.iter().any(welcome) {
+            found.retain(welcome);
+        } else if found.iter().any(&open) {
             found.retain(open);
+        } else {
+            found.retain(|node| self.nodes[node.at()].admits(self.now));
         }
         found
     }

@@ -60,6 +60,9 @@ pub struct Policy {
     pub lead: Duration,
     /// How much longer where the new edge has yet to fetch the stream.
     pub cold: Duration,
+    /// Who has to leave a node begins so early that there is time for so many hand-offs one after the other: of one that
+    /// fails, for another.
+    pub tries: u32,
     /// Time between sweeps: what is not begun now is begun so much later.
     pub period: Duration,
     /// A calm session whose client moves is looked at again after so long.
@@ -116,6 +119,7 @@ impl Default for Policy {
             trigger: s(2),
             lead: s(5),
             cold: s(1),
+            tries: 2,
             period: s(5),
             look_again: s(15),
             burst: 3,

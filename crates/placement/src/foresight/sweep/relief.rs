@@ -128,7 +128,8 @@ impl Sweep<'_> {
         let each = all / there.len().max(1) as f64;
         let sessions = (relief.legs.min(all) / each.max(1e-9)).ceil().min(there.len() as f64);
         // Where to is not known yet: it may have to fetch the stream first.
-        let lead = self.policy.lead + self.policy.cold;
+        let tries = if relief.legs.is_infinite() { self.policy.tries } else { 1 };
+        let lead = (self.policy.lead + self.policy.cold) * tries;
         let wait = relief.need.since(self.now + lead + self.policy.period);
         let later = self.policy.rate * wait.as_secs_f64();
         let at_once = self.policy.rate * self.policy.period.as_secs_f64();
