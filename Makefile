@@ -15,6 +15,8 @@ SCENARIO ?= day
 FAULTS ?= 2
 # Development builds can be killed at a named step; release builds refuse the feature.
 DEVELOPMENT := --workspace --features failpoints
+# Tests turn on features of what all else is built on: built without them first, all of that would be built twice.
+WITH_TESTS := --bins --tests
 
 .PHONY: help demo test test-containers images performance foresight measure soak reliability chaos fuzz model clean
 .DEFAULT_GOAL := help
@@ -32,7 +34,7 @@ test: ## Run every check and every test: what continuous integration runs
 	cargo fmt --all --check
 	cargo clippy $(DEVELOPMENT) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-	cargo build $(DEVELOPMENT)
+	cargo build $(DEVELOPMENT) $(WITH_TESTS)
 	cargo nextest run $(DEVELOPMENT)
 	scripts/containers test $(DEVELOPMENT)
 	scripts/containers check

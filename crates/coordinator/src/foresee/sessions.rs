@@ -85,8 +85,8 @@ impl Known {
         self.session.stream = StreamIndex(streams.get(&watched.stream).copied().unwrap_or(NOWHERE));
         self.session.priority = watched.priority;
         self.session.placement = watched.placement.unwrap_or_default();
-        let avoided = watched.care.shunned(now);
-        self.session.avoided = avoided.iter().filter_map(|edge| nodes.find(edge)).collect();
+        let shunned = watched.care.shunned(now);
+        self.session.shunned = shunned.iter().filter_map(|edge| nodes.find(edge)).collect();
         if self.told.is_none_or(|at| now.since(at) > WHEREABOUTS_HOLD) {
             let still = watched.location.map(|at| Whereabouts::Still(position(at)));
             self.session.moves(still.unwrap_or_default());
@@ -158,7 +158,7 @@ impl Known {
         let known = &self.session;
         let mut session = Session::new(known.edges, known.stream, known.playout_ms);
         (session.priority, session.placement) = (known.priority, known.placement);
-        session.avoided = known.avoided.clone();
+        session.shunned = known.shunned.clone();
         if let Some(there) = known.whereabouts().at(0, now) {
             session.moves(Whereabouts::Still(there.position));
         }

@@ -198,7 +198,7 @@ impl<'a> View<'a> {
         }
         found.extend(session.paths().iter().map(|(node, _)| *node));
         found.retain(|node| node.at() < self.nodes.len());
-        let welcome = |node: &NodeIndex| open(node) && !session.avoided.contains(node);
+        let welcome = |node: &NodeIndex| open(node) && !session.shunned.contains(node);
         if !found.iter().any(|node| welcome(node) && !session.is_at(*node)) {
             found.extend(self.least_loaded);
         }

@@ -50,7 +50,7 @@ impl View<'_> {
         let size = size(there.uncertainty, spacing, load);
         let others = near.into_iter().filter(|node| {
             !session.is_at(*node)
-                && !session.avoided.contains(node)
+                && !session.shunned.contains(node)
                 && !to.contains(node)
                 && self.nodes[node.at()].open(2.0, self.policy, self.now)
         });

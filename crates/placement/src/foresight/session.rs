@@ -34,7 +34,7 @@ pub struct Session {
     /// Slack that it would have if its edge were next to it, in ms: its playout delay, less what coding takes.
     pub playout_ms: f64,
     /// Nodes at which something went wrong of late: it goes there only if it has to leave and no other will have it.
-    pub avoided: Vec<NodeIndex>,
+    pub shunned: Vec<NodeIndex>,
     whereabouts: Whereabouts,
     paths: Vec<(NodeIndex, PathEstimate)>,
     pace: Pace,
@@ -51,7 +51,7 @@ impl Session {
             priority: Priority::default(),
             placement: Placement::default(),
             playout_ms,
-            avoided: Vec::new(),
+            shunned: Vec::new(),
             whereabouts: Whereabouts::Unknown,
             paths: Vec::new(),
             pace: Pace::default(),

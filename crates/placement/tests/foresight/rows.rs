@@ -183,6 +183,40 @@ fn who_relieves_an_edge_does_not_go_where_it_would_be_rolled_back_however_idle_t
 }
 
 #[test]
+fn to_an_edge_that_is_shunned_only_who_has_to_leave_goes_and_only_if_no_other_is_left() {
+    let goes = |leaves: bool, shunned: &[u32]| {
+        let mut scene = settled();
+        scene.sessions[0].shunned = shunned.iter().map(|n| NodeIndex(*n)).collect();
+        if leaves {
+            scene.nodes[1].leaves_at = Some(at(9));
+        } else {
+            scene.measures(1, |t| 600.0 - 9.5 * t);
+        }
+        scene.goes()
+    };
+    for leaves in [false, true] {
+        assert_eq!(goes(leaves, &[2]), Some(edge(0)), "{leaves}");
+        assert_eq!(goes(leaves, &[0]), Some(edge(2)), "{leaves}");
+    }
+    assert_eq!(goes(false, &[0, 2]), None);
+    assert_eq!(goes(true, &[0, 2]), goes(true, &[]));
+    assert!(goes(true, &[]).is_some());
+}
+
+#[test]
+fn who_has_to_leave_begins_so_early_that_there_is_time_for_another_hand_off() {
+    let begins = |tries: u32, in_seconds: u64| {
+        let mut scene = settled();
+        scene.policy.tries = tries;
+        scene.nodes[1].leaves_at = Some(at(in_seconds));
+        scene.pass().moves.len()
+    };
+    // A hand-off takes 5 s, one more where the stream has to be fetched first, and the next look is 5 s away.
+    assert_eq!([begins(1, 11), begins(1, 13)], [1, 0]);
+    assert_eq!([begins(2, 17), begins(2, 19)], [1, 0]);
+}
+
+#[test]
 fn what_makes_a_path_ever_worse_is_not_escaped_within_its_failure_domain() {
     let mut scene = Scene::new(4);
     scene.session(edge(2));
