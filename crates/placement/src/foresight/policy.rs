@@ -131,7 +131,7 @@ impl Default for Policy {
             fill: 0.95,
             urgent: 0.003,
             weighed: 20_000,
-            caution: 0.25,
+            caution: 0.5,
             rate: 20.0,
             concurrent: 500,
         }

@@ -1,8 +1,9 @@
 //! How loaded a node will be: by its trend, or by a season that is found in its own past.
 //!
 //! There is nothing to fit. Every period that might be there is an expert of its own, which says that what was one
-//! period ago comes again; all are scored against what comes, as are three that know of no season. So a season is
-//! found after two of its cycles, whatever its length, and lost again when it ends.
+//! period ago comes again; all are scored against what comes, as are three that know of no season. Each is judged by
+//! its last period and nothing before it, in which a season may not have begun yet. So a season is found after two of
+//! its cycles, whatever its length, and lost again when it ends.
 //!
 //! The past is kept at several resolutions, each four times as coarse as the one before and just as long. A season is found
 //! at the finest of them that its cycle fits in, and read from the next finer one.
@@ -28,13 +29,15 @@ const KEPT: usize = COARSER * (*LAGS.end() + AHEAD + 2);
 /// Given up so many at a time, so that it is done rarely.
 const GIVEN_UP: usize = 256;
 /// Cycles of a season of which the mean is taken.
-const CYCLES: usize = 3;
+const CYCLES: usize = 2;
 /// How much of what came otherwise than a period ago, just now, is taken to last.
 const LASTS: f64 = 0.5;
 /// A season must be so much better than the best of those who know of none.
 const CONVINCING: f64 = 0.6;
 /// A trend must be so much better than that all stays as it is.
 const TREND_CONVINCING: f64 = 0.8;
+/// Where those are off by less than this part of the mean, there is nothing to be convinced of.
+const WORTH_IT: f64 = 0.01;
 /// An expert has to have been scored for this part of its period.
 const SCORED_FOR: f64 = 0.75;
 /// Smoothing of level and trend (Holt, 1957), by second.
@@ -86,21 +89,30 @@ struct Level {
     /// What will be the next step.
     coming: (f64, usize),
     /// Of each period.
-    experts: Vec<Score>,
+    experts: Vec<Window>,
     /// Of those that know of none: the trend goes on; all stays as it is; all is as it is in the mean.
     plain: [Score; 3],
-    /// The same, remembered for as long as experts are.
-    rivals: [Score; 3],
+    /// Squares of their errors, added up, after each step of `past`.
+    missed: Vec<[f64; 3]>,
     mean: f64,
     /// The best period of those that are convincing.
     best: Option<Season>,
 }
 
-/// How far off an expert was.
+/// How far off one was who knows of no season.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Score {
     /// Mean square of errors, discounted with age.
     square: f64,
+    scored: usize,
+}
+
+/// How far off an expert was within its last period.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Window {
+    /// Sum of the squares of its errors.
+    squares: f64,
+    /// Of so many steps.
     scored: usize,
 }
 
@@ -290,9 +302,9 @@ impl Level {
             step,
             past: Vec::new(),
             coming: (0.0, 0),
-            experts: vec![Score::default(); LAGS.count()],
+            experts: vec![Window::default(); LAGS.count()],
             plain: Default::default(),
-            rivals: Default::default(),
+            missed: Vec::new(),
             mean: 0.0,
             best: None,
         }
@@ -303,6 +315,7 @@ impl Level {
         self.score(load);
         if self.past.len() == KEPT + GIVEN_UP {
             self.past.drain(..GIVEN_UP);
+            self.missed.drain(..GIVEN_UP);
         }
         self.past.push(load);
         self.best = self.find_best();
@@ -319,35 +332,54 @@ impl Level {
     }
 
     fn score(&mut self, load: f64) {
+        let mut missed = self.missed.last().copied().unwrap_or_default();
         // The trend: a line through two steps, died away by half.
         if let (Some(then), Some(before)) = (self.ago(AHEAD), self.ago(2 * AHEAD)) {
             let said = [then + LASTS * (then - before), then, self.mean];
             for (n, said) in said.into_iter().enumerate() {
                 self.plain[n].note(said - load, *LAGS.start());
-                self.rivals[n].note(said - load, *LAGS.end());
+                missed[n] += (said - load).powi(2);
             }
         }
+        self.missed.push(missed);
         let share = 1.0 / (self.past.len() + 1).min(*LAGS.end()) as f64;
         self.mean += share * (load - self.mean);
         for (n, lag) in LAGS.enumerate() {
-            let said = self.ago(lag).zip(self.ago(AHEAD)).zip(self.ago(AHEAD + lag));
-            if let Some(((before, then), then_before)) = said {
-                self.experts[n].note(before + LASTS * (then - then_before) - load, *LAGS.end());
-            }
+            let Some(said) = self.said(lag, 0) else { break };
+            let old = self.said(lag, lag).zip(self.ago(lag)).map(|(said, load)| said - load);
+            self.experts[n].note(said - load, old);
         }
     }
 
-    /// The best period of those that are convincing.
+    /// What the expert of a period said of a step so many steps ago; 0 is the one that comes.
+    fn said(&self, lag: usize, ago: usize) -> Option<f64> {
+        let [before, then, then_before] =
+            [lag, AHEAD, AHEAD + lag].map(|steps| self.ago(ago + steps));
+        Some(before? + LASTS * (then? - then_before?))
+    }
+
+    /// The best period of those that are convincing: the one by which most is seen that the others do not see.
     fn find_best(&self) -> Option<Season> {
-        let long_enough = |(n, lag): (usize, usize)| {
-            let score = self.experts[n];
-            (score.scored as f64 >= SCORED_FOR * lag as f64).then_some((lag, score.square))
+        let convincing = |(n, lag): (usize, usize)| {
+            let Window { squares, scored } = self.experts[n];
+            if (scored as f64) < SCORED_FOR * lag as f64 {
+                return None;
+            }
+            let rival = self.rival(scored)?;
+            let gain = (squares / rival).sqrt();
+            (gain < CONVINCING).then_some((gain, lag, squares / scored as f64))
         };
-        let scored = LAGS.enumerate().filter_map(long_enough);
-        let (lag, square) = scored.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let rival = self.rivals.iter().map(|score| score.square).fold(f64::INFINITY, f64::min);
-        let gain = (square / rival.max(f64::MIN_POSITIVE)).sqrt();
-        (gain < CONVINCING).then_some(Season { level: 0, lag, square, read: (0, lag) })
+        let best = LAGS.enumerate().filter_map(convincing).min_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, lag, square)| Season { level: 0, lag, square, read: (0, lag) })
+    }
+
+    /// Squares of the errors of the best of those that know of no season, over so many steps; none where they are right
+    /// all the time.
+    fn rival(&self, steps: usize) -> Option<f64> {
+        let now = self.missed.last()?;
+        let then = self.missed.len().checked_sub(steps + 1).and_then(|at| self.missed.get(at))?;
+        let least = now.iter().zip(then).map(|(now, then)| now - then).fold(f64::INFINITY, f64::min);
+        (least > steps as f64 * (WORTH_IT * self.mean).powi(2)).then_some(least)
     }
 
     /// What was whole periods before `ahead` of the newest step, in the mean, and half of what is otherwise than that just
@@ -393,6 +425,18 @@ impl Score {
         self.scored += 1;
         let share = 1.0 / self.scored.min(memory) as f64;
         self.square += share * (error * error - self.square);
+    }
+}
+
+impl Window {
+    /// A step comes in, and the `old` one is a period ago.
+    fn note(&mut self, error: f64, old: Option<f64>) {
+        self.squares += error * error;
+        match old {
+            // What is left of sums by rounding is nothing.
+            Some(old) => self.squares = (self.squares - old * old).max(0.0),
+            None => self.scored += 1,
+        }
     }
 }
 
@@ -512,6 +556,26 @@ mod tests {
                 let crosses = (0..90).find(half).unwrap_or(90);
                 assert!(crosses.abs_diff(before) <= within, "{period} s: {crosses}, not {before}");
             }
+        }
+    }
+
+    #[test]
+    fn what_was_before_a_season_began_does_not_hide_it() {
+        // Still for a period, then every half hour a programme: it opens high, and ends before the next.
+        for (period, step) in [(400.0, 1), (1800.0, 5)] {
+            let programmes = |t: f64| match (t / period - 1.0, (t / period).fract()) {
+                (before, _) if before < 0.0 => 0.35,
+                (_, phase) if phase < 0.05 => 1.6,
+                (_, phase) if phase < 0.93 => 1.0,
+                _ => 0.35,
+            };
+            let third = 3 * period as u64;
+            let mut load = Load::begin_every(Duration::from_secs(step), START);
+            told(&mut load, 0..third - 30, programmes);
+            let forecast = load.forecast(at(third + 12));
+            assert!((forecast.load - 1.6).abs() < 0.2, "{period} s: {forecast:?}");
+            let found = forecast.period.map(|period| period.as_secs_f64() / step as f64);
+            assert!(found.is_some_and(|found| (found * step as f64 - period).abs() < 12.0));
         }
     }
 
