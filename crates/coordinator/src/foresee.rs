@@ -19,7 +19,7 @@ use gibbon_control::portal::DecidedBy;
 use gibbon_handoff::Cause;
 use gibbon_media::{MediaTime, NodeId, SessionId};
 use gibbon_placement::{
-    foresight::{Index, NodeIndex, Plan, Policy, Shift, Sweep},
+    foresight::{Index, NodeIndex, Plan, Policy, Shift, Sweep, witnesses},
     predict::Errors,
 };
 
@@ -282,6 +282,8 @@ impl Foresee {
         let now = picture.now;
         let Self { policy, nodes, streams, sessions, .. } = self;
         let index = nodes.places();
+        let all = sessions.values().map(|known| &known.session);
+        witnesses::hear(&mut nodes.outlooks, all, policy, now);
         let mut sweep =
             Sweep::begin(policy, now, &mut nodes.outlooks, &streams.outlooks, &index, shifts);
         let free = sessions.iter_mut().filter(|(_, known)| known.is_free);

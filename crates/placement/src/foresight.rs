@@ -30,6 +30,7 @@ pub mod session;
 pub mod sweep;
 pub mod whereabouts;
 pub mod why;
+pub mod witnesses;
 
 pub use decide::{Alternative, Cause, Move, Verdict, weigh};
 pub use feed::{Feed, Origin, StreamOutlook};

@@ -149,6 +149,34 @@ fn m3_a_client_whose_slack_goes_is_moved_before_it_is_gone() {
 }
 
 #[test]
+fn m3_who_has_just_come_goes_by_what_others_there_have_seen_for_longer() {
+    // Slack shrinks by 8 ms each second; the newcomer has 80 ms left.
+    let after = |others: u64| {
+        let mut live = Live::new(Mode::Ahead);
+        let others: Vec<_> = (0..others).map(|_| live.at_a()).collect();
+        let tell = |live: &mut Live, second: u64| {
+            let slack = 900.0 - 8.0 * second as f64;
+            others.iter().for_each(|session| {
+                live.client(*session).slack.insert(id("edge-a"), slack);
+            });
+        };
+        live.run(30, tell);
+        let (newcomer, start) = (live.at_a(), live.network.now);
+        live.run(10, |live, second| {
+            tell(live, 30 + second);
+            let slack = 80.0 - 8.0 * second as f64;
+            live.client(newcomer).slack.insert(id("edge-a"), slack);
+        });
+        assert!(others.iter().all(|session| live.handoffs(*session).is_empty()), "they have time");
+        let (cause, after) = moved(&live, newcomer, start).unwrap();
+        assert_eq!(cause, Cause::Network);
+        after
+    };
+    let (told, alone) = (after(5), after(4));
+    assert!(told + 1.5 < alone, "after {told} s, and alone after {alone} s");
+}
+
+#[test]
 fn m3_slack_is_gone_when_a_client_would_do_without_a_description() {
     let run = |playout_delay_ms| {
         let (_, moved) = told(80, |live, t| {

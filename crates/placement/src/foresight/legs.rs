@@ -13,7 +13,7 @@ use super::{
     horizon::{Costs, K, SECONDS, STEPS},
     index::Index,
     outlook::{Domain, NodeOutlook},
-    path::PathPrior,
+    path::{PathPrior, TREND_LASTS},
     policy::{Policy, halved},
     session::Session,
 };
@@ -307,12 +307,14 @@ impl<'a> View<'a> {
         self.streams[session.stream.at()].feed(node)
     }
 
-    /// By how much paths from a failure domain will have got worse at each step, in ms below zero, as far as one of them
-    /// shows it to a client that stands: what is wrong there is wrong for all its nodes.
-    fn worsens(&self, session: &Session, domain: Option<Domain>) -> [f64; K] {
+    /// By how much the path from a node will have got worse at each step, in ms below zero, as far as a path from its
+    /// failure domain shows it to a client that stands (what is wrong there is wrong for all its nodes), or others see it.
+    fn worsens(&self, session: &Session, node: NodeIndex) -> [f64; K] {
+        let (domain, told) = (self.domain(node), self.nodes[node.at()].worsens.min(0.0));
+        let told = SECONDS.map(|seconds| told * seconds.min(TREND_LASTS));
         let within = |node: NodeIndex| node.at() < self.nodes.len() && self.domain(node) == domain;
         let paths = session.paths().iter().filter(|(node, _)| domain.is_some() && within(*node));
-        paths.fold([0.0; K], |worst: [f64; K], (_, path)| {
+        paths.fold(told, |worst: [f64; K], (_, path)| {
             let weight = halved(self.now.since(path.measured_at()), self.policy.path_half_life);
             let ahead = path.forecast();
             std::array::from_fn(|k| worst[k].min(weight * (ahead[k].0 - ahead[0].0)))
@@ -334,7 +336,8 @@ impl<'a> View<'a> {
             (halved(age, self.policy.path_half_life), path.forecast())
         });
         let missed = session.path(node).map_or(0.0, |path| path.missed());
-        let worsens = if moves { [0.0; K] } else { self.worsens(session, outlook.domain) };
+        let worsens = if moves { [0.0; K] } else { self.worsens(session, node) };
+        let settled = session.path(node).is_some_and(|path| path.settled());
         let path = |k: usize| {
             let (expected, spread, _) = by_length[k];
             let unmeasured = (expected + common + worsens[k], spread);
@@ -342,7 +345,7 @@ impl<'a> View<'a> {
                 None => unmeasured,
                 Some((weight, ahead)) => {
                     let (slack, deviation) = ahead[k];
-                    let by_trend = slack - ahead[0].0;
+                    let by_trend = slack - ahead[0].0 + if settled { 0.0 } else { worsens[k] };
                     let by_way = expected - first.0;
                     // A path that gets worse because its client moves away does so once.
                     let change = match by_trend < 0.0 && by_way < 0.0 {

@@ -64,6 +64,9 @@ pub struct NodeOutlook {
     pub queue_ms: f64,
     /// Round-trip times around it as learned there, in place of [`Policy::prior`].
     pub prior: Option<PathPrior>,
+    /// By how much slack changes each second on the paths to it, in ms, at most 0, as most of its clients see it
+    /// ([`hear`](super::witnesses::hear)): for those who have not been there for long enough to see it.
+    pub worsens: f64,
     /// What moves that are decided will add to its load.
     shift: f64,
     /// Mean and deviation at each step, as of the last look; none: nothing is known.
@@ -103,6 +106,7 @@ impl NodeOutlook {
             domain_failure: 0.0,
             queue_ms: 0.0,
             prior: None,
+            worsens: 0.0,
             shift: 0.0,
             expected: None,
             overload: [0.0; K],

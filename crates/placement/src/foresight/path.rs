@@ -29,7 +29,7 @@ const BASELINE_AFTER: u32 = 8;
 /// On a line, so many samples back count for a third.
 const LINE_MEMORY: f64 = 16.0;
 /// A trend goes on for so long, in s.
-const TREND_LASTS: f64 = 60.0;
+pub(super) const TREND_LASTS: f64 = 60.0;
 /// A slope of less than so many of its standard errors is none.
 const SIGNIFICANT: f64 = 2.0;
 /// A change is over when it is so many samples old and has no slope.
@@ -239,6 +239,11 @@ impl PathEstimate {
     /// Whether it neither has changed of late nor is changing.
     pub fn calm(&self) -> bool {
         self.changed.is_none()
+    }
+
+    /// Whether it has been measured often enough to tell a change from chance.
+    pub fn settled(&self) -> bool {
+        self.samples >= BASELINE_AFTER
     }
 
     /// By how much slack grows each second, in ms; below zero, the path gets worse.

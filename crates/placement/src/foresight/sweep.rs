@@ -143,7 +143,9 @@ impl<'a> Sweep<'a> {
         };
         shifts.iter().for_each(|shift| sweep.shift(shift));
         sweep.relief = sweep.nodes.iter().map(|node| node.relief(policy, now)).collect();
-        let stays = |node: &NodeOutlook| node.failing() + node.domain_failure <= policy.calm;
+        let stays = |node: &NodeOutlook| {
+            node.failing() + node.domain_failure <= policy.calm && node.worsens >= 0.0
+        };
         sweep.quiet_nodes = sweep.nodes.iter().map(stays).collect();
         sweep.least_loaded = least_loaded(sweep.nodes, policy, now);
         sweep

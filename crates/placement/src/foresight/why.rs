@@ -114,7 +114,7 @@ impl View<'_> {
             Cause::Failure if !outlook.up => format!("{name} is lost"),
             Cause::Failure => format!("{name}, or its failure domain, is likely to fail"),
             Cause::Location => format!("the client moves away from {name}"),
-            Cause::Network => match session.path(node).map_or(0.0, |path| path.trend()) {
+            Cause::Network => match self.worsens_for(session, node) {
                 trend if trend < 0.0 => {
                     format!(
                         "the slack of the path from {name} shrinks by {:.0} ms each second",
@@ -177,7 +177,19 @@ impl View<'_> {
         ] {
             inputs.extend((value > 0.0).then(|| said(name, value, unit)));
         }
+        inputs.extend((outlook.worsens < 0.0).then(|| Input {
+            source: "most of its clients".into(),
+            ..said("trend of the paths from", outlook.worsens, "ms/s")
+        }));
         inputs
+    }
+
+    /// By how much the path from a node gets worse each second, as far as the client has seen it, or most others have.
+    fn worsens_for(&self, session: &Session, node: NodeIndex) -> f64 {
+        match session.path(node).filter(|path| path.settled()) {
+            Some(path) => path.trend(),
+            None => self.nodes[node.at()].worsens,
+        }
     }
 
     fn inputs_of_feed(&self, session: &Session, node: NodeIndex) -> Vec<Input> {

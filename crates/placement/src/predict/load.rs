@@ -378,7 +378,8 @@ impl Level {
     fn rival(&self, steps: usize) -> Option<f64> {
         let now = self.missed.last()?;
         let then = self.missed.len().checked_sub(steps + 1).and_then(|at| self.missed.get(at))?;
-        let least = now.iter().zip(then).map(|(now, then)| now - then).fold(f64::INFINITY, f64::min);
+        let least =
+            now.iter().zip(then).map(|(now, then)| now - then).fold(f64::INFINITY, f64::min);
         (least > steps as f64 * (WORTH_IT * self.mean).powi(2)).then_some(least)
     }
 

@@ -44,6 +44,10 @@ proptest! {
             let _ = liar.measured(NodeIndex(node), sample);
         }
         scene.sessions.push(liar);
+        // All others at its edge see nothing of what it says of the paths to it.
+        (0..4).for_each(|_| { scene.session(edge(lies_at)); });
+        let honest = scene.sessions.len() - 4..scene.sessions.len();
+        honest.for_each(|n| scene.measures_for(n, 20, lies_at, |_| 700.0));
         // Sessions that name what there is not.
         scene.sessions.push(Session::new(edge(77), StreamIndex(0), PLAYOUT_MS));
         scene.sessions.push(Session::new(edge(2), StreamIndex(5), PLAYOUT_MS));

@@ -231,6 +231,34 @@ fn what_makes_a_path_ever_worse_is_not_escaped_within_its_failure_domain() {
     assert_eq!(scene.goes(), Some(edge(3)));
 }
 
+#[test]
+fn m3_who_has_just_come_is_told_by_most_others_there_that_the_paths_get_worse() {
+    // Five seconds after it came it sees nothing yet: 45 ms are left, and it is 3 ms worse each second.
+    let worse = |slack_ms: f64| move |second: f64| slack_ms + 3.0 * (59.0 - second);
+    let told = |others: usize, see_it: usize| {
+        let mut scene = Scene::new(3);
+        scene.session(edge(1));
+        scene.measures_for(0, 5, 1, worse(45.0));
+        for n in 1..=others {
+            scene.session(edge(1));
+            let slope = if n <= see_it { 1.0 } else { 0.0 };
+            scene.measures_for(n, 60, 1, |second| 400.0 + slope * worse(0.0)(second));
+        }
+        let decided = scene.decided();
+        decided.map(|decision| {
+            scene.pass();
+            let why = scene.sweep(|sweep, sessions| sweep.why(&sessions[0], &decision));
+            assert!(why.prediction.contains("shrinks by 3 ms"), "{}", why.prediction);
+            assert!(why.inputs.iter().any(|input| input.source == "most of its clients"));
+            decision.to
+        })
+    };
+    assert!(told(5, 5).is_some_and(|to| to != edge(1)));
+    assert!(told(9, 5).is_some(), "most of them see it");
+    assert_eq!(told(9, 4), None, "few see it");
+    assert_eq!(told(4, 4), None, "there are few");
+}
+
 /// Edge 0 leaves. Edges 1 to 6 are ever further away.
 fn whole() -> Scene {
     let mut scene = Scene::new(7);

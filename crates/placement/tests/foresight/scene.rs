@@ -81,6 +81,8 @@ impl Scene {
     }
 
     pub fn pass(&mut self) -> Plan<usize> {
+        let Self { policy, now, nodes, sessions, .. } = self;
+        witnesses::hear(nodes, sessions.iter(), policy, *now);
         self.sweep(|sweep, sessions| sweep.pass(sessions.iter_mut().enumerate()))
     }
 
@@ -101,7 +103,18 @@ impl Scene {
 
     /// The client of the first session measures its path from a node each second for a minute, until now.
     pub fn measures(&mut self, node: u32, slack_ms: impl Fn(f64) -> f64) {
-        for second in 0..60u32 {
+        self.measures_for(0, 60, node, slack_ms);
+    }
+
+    /// That of any session, for so many seconds until now.
+    pub fn measures_for(
+        &mut self,
+        session: usize,
+        seconds: u32,
+        node: u32,
+        slack_ms: impl Fn(f64) -> f64,
+    ) {
+        for second in 60 - seconds..60 {
             let noise = f64::from((second * 7919) % 11) - 5.0;
             let sample = Sample {
                 at: self.now.back(Duration::from_secs(59 - u64::from(second))),
@@ -109,7 +122,7 @@ impl Scene {
                 deviation_ms: 15.0,
                 missed: 0.0,
             };
-            self.sessions[0].measured(NodeIndex(node), sample).unwrap();
+            self.sessions[session].measured(NodeIndex(node), sample).unwrap();
         }
     }
 }

@@ -11,7 +11,7 @@ use gibbon_placement::{
     foresight,
     foresight::{
         Cause, Domain, Index, K, NodeIndex, NodeOutlook, PathPrior, STEPS, Sample, Session, Shift,
-        StreamIndex, StreamOutlook, Sweep, Whereabouts, changes,
+        StreamIndex, StreamOutlook, Sweep, Whereabouts, changes, witnesses,
     },
     predict::{Fix, Forecast, Load, Motion},
 };
@@ -435,6 +435,8 @@ impl Policy for Gibbon {
         self.foresee_loads(view, reported);
         self.follow_clients(view, reported);
         self.follow_paths(view, reported);
+        let sessions = self.sessions.iter().flatten().map(|known| &known.session);
+        witnesses::hear(&mut self.nodes, sessions, &self.rules, reported);
         let mut sweep =
             Sweep::begin(&self.rules, now, &mut self.nodes, &self.streams, &self.index, &shifts);
         let free = self.sessions.iter_mut().enumerate().filter_map(|(n, known)| {
